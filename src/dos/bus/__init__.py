@@ -1,0 +1,1 @@
+"""Bus: the log between ingest and the pipeline. It is also what a recording is made of."""

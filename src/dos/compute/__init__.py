@@ -1,0 +1,1 @@
+"""Compute: where the scoring of shards runs."""

@@ -1,0 +1,95 @@
+"""The ports of compute: a pure kernel that scores a shard, and a host that runs kernels.
+
+Series are spread over 256 fixed virtual shards by a hash of their identity, so that moving
+shards between hosts never changes what a series' state is. A host may fuse the virtual shards
+it owns into one state: a kernel treats every series by itself, so findings do not depend on how
+series are grouped (the contract suite asserts it, byte for byte).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from dos.model.anomaly import Findings
+from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series, SeriesSpec
+
+VIRTUAL_SHARDS = 256
+
+S = TypeVar("S")
+
+
+def shard_of(spec: SeriesSpec) -> int:
+    """The virtual shard of a series, 0 to 255; the same on every machine and version."""
+    labels = "\x1f".join(f"{name}={value}" for name, value in spec.labels)
+    return zlib.crc32(f"{spec.entity}\x1e{spec.metric}\x1e{labels}".encode()) % VIRTUAL_SHARDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ColumnBatch:
+    """Samples for a kernel: at most one per series, by row of the kernel's state."""
+
+    row: Int32Array
+    """`[sample]` row in the state, ascending, without repeats."""
+    timestamp: Int64Array
+    value: Float64Array
+    history: bool = False
+    """True for back-fill: learn, decide nothing."""
+
+
+class ShardKernel(Protocol[S]):
+    """Scores the series of one state. Pure: no I/O, no clock, no randomness."""
+
+    version: str
+    """Changes whenever equal input could give other findings; part of a finding's identity."""
+
+    def create(self) -> S:
+        """State of no series."""
+        ...
+
+    def grow(self, state: S, series: Sequence[Series]) -> S:
+        """Add one row for each of `series`, in order."""
+        ...
+
+    def step(self, state: S, batch: ColumnBatch) -> tuple[S, Findings]:
+        """Score one batch; may reuse `state`'s arrays. `Findings.series_id` are real ids."""
+        ...
+
+    def dump(self, state: S) -> bytes:
+        """The state as bytes, exactly."""
+        ...
+
+    def load(self, data: bytes) -> S:
+        """The state `dump` wrote.
+
+        Raises:
+            CorruptDataError: Not such bytes, or of another version of the kernel.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """State up to an offset of the intake log. Whoever holds a newer epoch has taken over."""
+
+    epoch: int
+    offset: int
+    data: bytes
+
+
+class CheckpointStore(Protocol):
+    """Keeps the newest checkpoint of a host."""
+
+    def load(self) -> Checkpoint | None:
+        """The newest intact checkpoint, or None."""
+        ...
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace, atomically.
+
+        Raises:
+            PermanentError: A checkpoint with a newer epoch is there: another host took over.
+        """
+        ...

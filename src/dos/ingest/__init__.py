@@ -1,0 +1,1 @@
+"""Ingest: sources deliver telemetry; it is normalised, interned and handed to the pipeline."""

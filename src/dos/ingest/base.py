@@ -1,0 +1,93 @@
+"""What a source is, and what it delivers to.
+
+Lifecycle contract of a source:
+
+* It is built once from its configuration, as `build(config, name=…, clock=…, rng=…)`, without
+  any I/O.
+* `run(sink)` does the work until it is cancelled or has nothing more to deliver. It must let
+  `CancelledError` through and release what it holds.
+* When the other side fails it raises `TransientError` (supervision waits and calls `run` again,
+  on the same object: it goes on where it was) or `PermanentError` (supervision gives up and says
+  so in the source's status).
+* It never retries by itself, never reads the machine's clock, and holds nothing unbounded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from dos.kit.clock import Millis
+from dos.kit.retry import CircuitState
+from dos.model.change import Change
+from dos.model.entity import Entity
+from dos.model.graph import EdgeEvidence
+from dos.model.telemetry import SampleFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What a source hands over at once; processed in one step of the pipeline."""
+
+    frame: SampleFrame | None = None
+    history: bool = False
+    """True for back-fill of the past: learned from, never alerted on."""
+    entities: tuple[Entity, ...] = ()
+    edges: tuple[EdgeEvidence, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+class Sink(Protocol):
+    """Where a source delivers to."""
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Hand over, waiting for room: for sources that pull."""
+        ...
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Hand over if there is room, else False: for sources that are pushed to."""
+        ...
+
+
+class Source(Protocol):
+    """A source of telemetry; see the lifecycle contract above."""
+
+    async def run(self, sink: Sink) -> None:
+        """Deliver until cancelled or finished."""
+        ...
+
+
+class SourceHealth(StrEnum):
+    """How a source is doing."""
+
+    STARTING = "starting"
+    OK = "ok"
+    RETRYING = "retrying"
+    """The last try failed; another follows."""
+    FAILED = "failed"
+    """Given up until the configuration changes."""
+    FINISHED = "finished"
+    """Delivered all it had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceStatus:
+    """A source's status as `/readyz`, the API and the terminal view show it."""
+
+    name: str
+    type: str
+    health: SourceHealth = SourceHealth.STARTING
+    circuit: CircuitState = CircuitState.CLOSED
+    last_delivery_at: Millis | None = None
+    """Clock time of the last delivery."""
+    last_sample_at: Millis | None = None
+    """Newest sample timestamp delivered."""
+    deliveries: int = 0
+    samples: int = 0
+    failures: int = 0
+    """Failures since the last success."""
+    error: str | None = None
+    """The last failure, as a sentence; None once it works again."""
+    retry_at: Millis | None = None
+    """When the next try is due."""

@@ -1,0 +1,88 @@
+"""Anomalies. A score is a number; an anomaly is the decision that a series behaves abnormally."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from dos.kit.clock import Millis
+from dos.model.ids import AnomalyId, EntityId, SeriesId
+from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Role
+
+
+class Direction(StrEnum):
+    """Which side of the expected band the values are on."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """A stretch of abnormal behaviour of one series."""
+
+    id: AnomalyId
+    series_id: SeriesId
+    entity: EntityId
+    metric: str
+    role: Role
+    started_at: Millis
+    """Time of the first abnormal sample, which lies before the decision."""
+    decided_at: Millis
+    ended_at: Millis | None = None
+    direction: Direction
+    deviation: float
+    """Robust z-score at the decision: distance from the expected value in robust sigmas."""
+    score: float
+    """Anomaly score, 0 to 1, at the decision."""
+    observed: float
+    expected: float
+    lower: float
+    upper: float
+    """The band of normal values at the decision, in the series' unit."""
+    detector: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Findings:
+    """What a shard kernel found in one step, in columns `[finding]`; sorted by series.
+
+    A finding is a transition: a series became abnormal (`started`) or normal again.
+    """
+
+    series_id: Int32Array
+    timestamp: Int64Array
+    """Time of the sample that led to the decision, ms."""
+    started: BoolArray
+    onset: Int64Array
+    """Time of the first abnormal sample of the stretch, ms."""
+    deviation: Float64Array
+    """Signed robust z-score; positive above the expected value."""
+    score: Float64Array
+    observed: Float64Array
+    expected: Float64Array
+    lower: Float64Array
+    upper: Float64Array
+
+    def __len__(self) -> int:
+        return len(self.series_id)
+
+    @staticmethod
+    def empty() -> Findings:
+        """No finding."""
+        real = np.empty(0, np.float64)
+        whole = np.empty(0, np.int64)
+        return Findings(
+            series_id=np.empty(0, np.int32),
+            timestamp=whole,
+            started=np.empty(0, np.bool_),
+            onset=whole,
+            deviation=real,
+            score=real,
+            observed=real,
+            expected=real,
+            lower=real,
+            upper=real,
+        )

@@ -1,0 +1,77 @@
+"""Hypotheses about the cause of an incident, with evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from dos.kit.clock import Millis
+from dos.model.ids import EntityId
+
+
+class Stance(StrEnum):
+    """Whether a piece of evidence speaks for or against its hypothesis."""
+
+    FOR = "for"
+    AGAINST = "against"
+
+
+class EvidenceKind(StrEnum):
+    """What kind of observation a piece of evidence is."""
+
+    DEVIATION = "deviation"
+    ONSET = "onset"
+    DEPENDENCIES_NORMAL = "dependencies_normal"
+    DEPENDENCY_ABNORMAL = "dependency_abnormal"
+    DEPENDENTS_ABNORMAL = "dependents_abnormal"
+    CHANGE = "change"
+    INTERNAL_SIGNAL = "internal_signal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One sentence with numbers, pointing to the series and window where it can be seen."""
+
+    stance: Stance
+    kind: EvidenceKind
+    text: str
+    weight: float
+    """Contribution to the hypothesis' score; negative when it speaks against."""
+    entity: EntityId
+    metric: str | None = None
+    start: Millis
+    end: Millis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """`entity` caused it."""
+
+    entity: EntityId
+    metric: str | None
+    """The metric that shows it best, if one does."""
+    probability: float
+    score: float
+    """The ranker's own number; comparable within one ranking only."""
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootCause:
+    """A ranking. The probabilities of the hypotheses and `unknown` sum to 1."""
+
+    ranked: tuple[Hypothesis, ...]
+    """Most probable first."""
+    unknown: float
+    """Probability that the cause is none of these."""
+    method: str
+    at: Millis
+    onset: Millis
+    """When the trouble began, as estimated."""
+
+    @property
+    def top(self) -> Hypothesis | None:
+        """The best hypothesis, or None when the ranker abstains (unknown is likelier)."""
+        if self.ranked and self.ranked[0].probability > self.unknown:
+            return self.ranked[0]
+        return None
