@@ -50,4 +50,4 @@ class Secret:
         if isinstance(value, str):
             return cls(value)
         msg = "a secret must be text"
-        raise ValueError(msg)  # noqa: TRY004  pydantic reports ValueError, not TypeError, per field
+        raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""The state of the watched system at a glance, as the API, the dashboard and the terminal show it."""
+"""The watched system at a glance, as the API and the terminal show it."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dos.model.ids import EntityId, SeriesId
 
 Int8Array = npt.NDArray[np.int8]
+UInt8Array = npt.NDArray[np.uint8]
 Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]

@@ -1,0 +1,154 @@
+"""The in-process shard host: kernels over partitions of the virtual shards, called in place."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from dos.compute.base import VIRTUAL_SHARDS, ColumnBatch, ShardKernel, shard_of
+from dos.kit.errors import CorruptDataError
+from dos.model.anomaly import Findings
+from dos.model.telemetry import Int32Array, MetricBatch, Series
+
+S = TypeVar("S")
+
+
+class LocalHost(Generic[S]):
+    """Scores batches of interned series.
+
+    Args:
+        kernel: What scores.
+        partitions: Into how many states the 256 virtual shards are fused. One is fastest in one
+            process; findings are the same for any number.
+    """
+
+    def __init__(self, kernel: ShardKernel[S], partitions: int = 1) -> None:
+        if not 1 <= partitions <= VIRTUAL_SHARDS:
+            msg = f"partitions must be 1 to {VIRTUAL_SHARDS}"
+            raise ValueError(msg)
+        self._kernel = kernel
+        self._states: list[S] = [kernel.create() for _ in range(partitions)]
+        self._sizes = [0] * partitions
+        self._partition = np.empty(0, np.int32)
+        self._row = np.empty(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._row)
+
+    @property
+    def states(self) -> Sequence[S]:
+        """The kernels' states, by partition."""
+        return self._states
+
+    def register(self, series: Sequence[Series]) -> None:
+        """Take charge of new series; ids follow on those registered before."""
+        if not series:
+            return
+        partition, row = [], []
+        fresh: list[list[Series]] = [[] for _ in self._states]
+        for one in series:
+            index = shard_of(one.spec) * len(self._states) // VIRTUAL_SHARDS
+            partition.append(index)
+            row.append(self._sizes[index] + len(fresh[index]))
+            fresh[index].append(one)
+        for index, group in enumerate(fresh):
+            if group:
+                self._states[index] = self._kernel.grow(self._states[index], group)
+                self._sizes[index] += len(group)
+        self._partition = np.concatenate([self._partition, np.array(partition, np.int32)])
+        self._row = np.concatenate([self._row, np.array(row, np.int32)])
+
+    def step(self, batch: MetricBatch, *, history: bool = False) -> Findings:
+        """Score a batch; findings are sorted by time, then series.
+
+        Samples of one series are scored in the order of their timestamps, each after the one
+        before it was learned: a batch gives what its samples would give one at a time.
+        """
+        found: list[Findings] = []
+        for start, stop, order in _rounds(batch):
+            chosen = order[start:stop]
+            ids = batch.series_id[chosen]
+            for index, state in enumerate(self._states):
+                mine = chosen if len(self._states) == 1 else chosen[self._partition[ids] == index]
+                if not len(mine):
+                    continue
+                rows = self._row[batch.series_id[mine]]
+                by_row = np.argsort(rows, kind="stable")
+                columns = ColumnBatch(
+                    row=rows[by_row],
+                    timestamp=batch.timestamp[mine][by_row],
+                    value=batch.value[mine][by_row],
+                    history=history,
+                )
+                self._states[index], findings = self._kernel.step(state, columns)
+                if len(findings):
+                    found.append(findings)
+        return _merge(found)
+
+    def dump(self) -> bytes:
+        """All states, exactly."""
+        parts = [self._kernel.dump(state) for state in self._states]
+        head = struct.pack("<I", len(parts))
+        return head + b"".join(struct.pack("<Q", len(part)) + part for part in parts)
+
+    def load(self, data: bytes, series: Sequence[Series]) -> None:
+        """Restore what `dump` wrote; `series` are all that were registered then, in order.
+
+        Raises:
+            CorruptDataError: The data is damaged or of another kernel or number of partitions.
+        """
+        try:
+            (count,) = struct.unpack_from("<I", data)
+            if count != len(self._states):
+                msg = f"The checkpoint has {count} partitions, this host {len(self._states)}."
+                raise CorruptDataError(msg)
+            at, parts = 4, []
+            for _ in range(count):
+                (size,) = struct.unpack_from("<Q", data, at)
+                parts.append(data[at + 8 : at + 8 + size])
+                at += 8 + size
+        except struct.error as error:
+            msg = f"The checkpoint is cut short: {error}."
+            raise CorruptDataError(msg) from error
+        self.register(series)  # rows and partitions follow from the series alone
+        self._states = [self._kernel.load(part) for part in parts]
+
+
+def _rounds(batch: MetricBatch) -> list[tuple[int, int, Int32Array]]:
+    """Cut a batch into rounds in which no series occurs twice, in order of time.
+
+    Returns `(start, stop, order)`: samples `order[start:stop]` form a round.
+    """
+    count = len(batch)
+    if count == 0:
+        return []
+    order = np.lexsort((batch.timestamp, batch.series_id))
+    ids = batch.series_id[order]
+    fresh = np.empty(count, dtype=bool)
+    fresh[0] = True
+    fresh[1:] = ids[1:] != ids[:-1]
+    if fresh.all():
+        return [(0, count, order.astype(np.int32))]
+    first = np.maximum.accumulate(np.where(fresh, np.arange(count), 0))
+    occurrence = np.arange(count) - first
+    by_round = np.argsort(occurrence, kind="stable")
+    sizes = np.bincount(occurrence)
+    stops = np.cumsum(sizes)
+    arranged = order[by_round].astype(np.int32)
+    return [
+        (int(stop - size), int(stop), arranged) for size, stop in zip(sizes, stops, strict=True)
+    ]
+
+
+def _merge(found: list[Findings]) -> Findings:
+    if not found:
+        return Findings.empty()
+    columns = {
+        name: np.concatenate([getattr(one, name) for one in found])
+        for name in Findings.__dataclass_fields__
+    }
+    order = np.lexsort((columns["series_id"], columns["timestamp"]))
+    return Findings(**{name: column[order] for name, column in columns.items()})

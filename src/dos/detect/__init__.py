@@ -1,0 +1,1 @@
+"""Detect: which series behave abnormally. Scores every series as its samples arrive."""

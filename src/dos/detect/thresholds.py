@@ -1,0 +1,45 @@
+"""Adaptive thresholds: each series learns how far its healthy samples stray.
+
+A series with heavy tails would cross any fixed number of sigmas again and again. So for each
+series the `tail` quantile of |z| is tracked by stochastic approximation in log space (Robbins &
+Monro, 1951): up by a large step when a sample lies beyond, down by a small one when not, in the
+proportion that balances at the wanted quantile. The threshold is that quantile times a margin,
+and never less than the configured minimum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.model.telemetry import Float64Array
+
+
+class ThresholdConfig(BaseModel):
+    """How far from normal is abnormal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: float = Field(6.0, gt=0, le=100)
+    """Robust sigmas that are needed at least."""
+    margin: float = Field(1.5, ge=1, le=10)
+    """The threshold is this many times the tail quantile of the series' own past."""
+    tail: float = Field(0.999, gt=0.5, lt=1)
+    """Which quantile of |z| is tracked."""
+    rate: float = Field(0.5, gt=0, le=2)
+    """Size of an upward step, in log units; smaller is steadier and slower."""
+
+
+def thresholds(config: ThresholdConfig, tail: Float64Array) -> Float64Array:
+    """Threshold for |z| of each series, from the tracked quantile `tail`."""
+    return np.maximum(config.minimum, config.margin * tail)
+
+
+def learn_tail(
+    config: ThresholdConfig, tail: Float64Array, deviation: Float64Array
+) -> Float64Array:
+    """The quantile after one more healthy sample of each series."""
+    beyond = np.abs(deviation) > tail
+    step = np.where(beyond, config.rate * config.tail, -config.rate * (1 - config.tail))
+    lowest, highest = config.minimum / config.margin / 2, 20 * config.minimum
+    return np.clip(tail * np.exp(step), lowest, highest)

@@ -1,0 +1,1 @@
+"""Incidents: which anomalies belong together, when that is an incident, and when it is over."""

@@ -1,0 +1,306 @@
+"""Anomalies become incidents, by time and distance in the dependency graph.
+
+Abnormal entities within `max_distance` edges of each other form a cluster. A cluster opens an
+incident when it is corroborated: two different signals, one of them felt by users; or three
+signals; or one strong signal that lasts. Entities that turn abnormal near an open incident join
+it. Two incidents that grow together are merged into the older one. An incident is resolved when
+nothing in it was abnormal for `resolve_after`.
+
+Plain synchronous state machine: `apply` takes what changed and the time, and returns the
+incidents that changed. No I/O; the state is written by `dump` and read by `load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from dos.kit.clock import SECOND, Millis
+from dos.kit.duration import Duration
+from dos.model.anomaly import Anomaly
+from dos.model.graph import GraphSnapshot
+from dos.model.ids import EntityId, IncidentId, SeriesId, derive_id
+from dos.model.incident import Incident, IncidentReason, IncidentState
+from dos.model.telemetry import Role
+
+T = TypeVar("T")
+
+
+class IncidentsConfig(BaseModel):
+    """When anomalies are an incident."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_distance: int = Field(2, ge=0, le=10)
+    """Abnormal entities this many calls apart, or fewer, belong together."""
+    resolve_after: Duration = 30.0
+    """An incident is over when nothing in it was abnormal for this long."""
+    alone_after: Duration = 60.0
+    """How long one strong signal has to last to be an incident without a second one."""
+    alone_score: float = Field(0.75, gt=0, le=1)
+    """How strong that signal has to be; 0.75 is twice the threshold."""
+    stale_after: Duration = 300.0
+    """An abnormal series without samples for this long no longer keeps an incident open."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _State:
+    """All that the correlator remembers."""
+
+    active: dict[SeriesId, Anomaly] = field(default_factory=dict)
+    incidents: dict[IncidentId, Incident] = field(default_factory=dict)
+    """Open ones."""
+    quiet_since: dict[IncidentId, Millis] = field(default_factory=dict)
+    """Since when nothing in it is abnormal."""
+
+
+_STATE: TypeAdapter[_State] = TypeAdapter(_State)
+
+
+class Correlator:
+    """Groups anomalies into incidents; see the module's text."""
+
+    def __init__(self, config: IncidentsConfig) -> None:
+        self._config = config
+        self._state = _State()
+
+    @property
+    def open(self) -> Sequence[Incident]:
+        """Open incidents, oldest first."""
+        return sorted(self._state.incidents.values(), key=lambda one: (one.opened_at, one.id))
+
+    @property
+    def active(self) -> Mapping[SeriesId, Anomaly]:
+        """Anomalies that last, by series."""
+        return self._state.active
+
+    def abnormal(self) -> dict[EntityId, list[Anomaly]]:
+        """Active anomalies by entity, entities in order of onset."""
+        by_entity: dict[EntityId, list[Anomaly]] = {}
+        for anomaly in sorted(self._state.active.values(), key=lambda a: (a.started_at, a.id)):
+            by_entity.setdefault(anomaly.entity, []).append(anomaly)
+        return by_entity
+
+    def started(self, anomaly: Anomaly) -> None:
+        """A series became abnormal."""
+        self._state.active[anomaly.series_id] = anomaly
+
+    def ended(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
+        """A series is normal again; returns the anomaly that ended, if one was known."""
+        anomaly = self._state.active.pop(series_id, None)
+        return replace(anomaly, ended_at=at) if anomaly else None
+
+    def update(self, incident: Incident) -> None:
+        """Take over what others found out about an open incident (cause, impact, title)."""
+        if incident.id in self._state.incidents:
+            self._state.incidents[incident.id] = incident
+
+    def adopt(self, incidents: Iterable[Incident], now: Millis) -> None:
+        """Take charge of open incidents from the store that this state does not know."""
+        for incident in incidents:
+            if incident.id not in self._state.incidents:
+                self._state.incidents[incident.id] = incident
+                self._state.quiet_since[incident.id] = now
+
+    def apply(self, graph: GraphSnapshot, now: Millis) -> list[Incident]:
+        """Correlate what is abnormal now; returns the incidents that changed, in order.
+
+        Costs O(1) while nothing is abnormal and no incident is open.
+        """
+        if not self._state.active and not self._state.incidents:
+            return []
+        abnormal = self.abnormal()
+        near = {entity: graph.around(entity, self._config.max_distance) for entity in abnormal}
+        changed = self._join(abnormal, near, now)
+        changed += self._merge(abnormal, near, now)
+        changed += self._open(abnormal, near, now)
+        changed += self._resolve(abnormal, now)
+        return changed
+
+    def dump(self) -> bytes:
+        """The state as canonical JSON."""
+        return _STATE.dump_json(self._state)
+
+    def load(self, data: bytes) -> None:
+        """Restore what `dump` wrote."""
+        self._state = _STATE.validate_json(data)
+
+    def _join(
+        self,
+        abnormal: Mapping[EntityId, Sequence[Anomaly]],
+        near: Mapping[EntityId, Mapping[EntityId, int]],
+        now: Millis,
+    ) -> list[Incident]:
+        """Abnormal entities near an open incident become part of it."""
+        changed = []
+        for incident in self.open:
+            known = set(incident.entities)
+            anomalies = set(incident.anomalies)
+            joined = [
+                entity
+                for entity in abnormal
+                if entity not in known and any(other in near[entity] for other in known)
+            ]
+            news = [
+                anomaly.id
+                for entity in (*incident.entities, *joined)
+                for anomaly in abnormal.get(entity, ())
+                if anomaly.id not in anomalies
+            ]
+            if not joined and not news:
+                continue
+            grown = replace(
+                incident,
+                reason=IncidentReason.GREW,
+                updated_at=now,
+                entities=(*incident.entities, *joined),
+                anomalies=(*incident.anomalies, *news),
+            )
+            self._state.incidents[incident.id] = grown
+            if joined:
+                changed.append(grown)
+        return changed
+
+    def _merge(
+        self,
+        abnormal: Mapping[EntityId, Sequence[Anomaly]],
+        near: Mapping[EntityId, Mapping[EntityId, int]],
+        now: Millis,
+    ) -> list[Incident]:
+        """Incidents that share an abnormal entity become one: the older lives on."""
+        changed = []
+        survivors: list[Incident] = []
+        for incident in self.open:
+            mine = [entity for entity in incident.entities if entity in abnormal]
+            elder = next(
+                (
+                    other
+                    for other in survivors
+                    if any(there in near[here] for here in mine for there in other.entities)
+                ),
+                None,
+            )
+            if elder is None:
+                survivors.append(incident)
+                continue
+            merged = replace(
+                elder,
+                reason=IncidentReason.GREW,
+                updated_at=now,
+                began_at=min(elder.began_at, incident.began_at),
+                entities=_union(elder.entities, incident.entities),
+                anomalies=_union(elder.anomalies, incident.anomalies),
+            )
+            survivors[survivors.index(elder)] = merged
+            self._state.incidents[elder.id] = merged
+            changed += [self._close(incident, IncidentReason.MERGED, now, elder.id), merged]
+        return changed
+
+    def _open(
+        self,
+        abnormal: Mapping[EntityId, Sequence[Anomaly]],
+        near: Mapping[EntityId, Mapping[EntityId, int]],
+        now: Millis,
+    ) -> list[Incident]:
+        """Clusters of abnormal entities outside any incident that are corroborated."""
+        taken = {entity for one in self._state.incidents.values() for entity in one.entities}
+        changed = []
+        for cluster in _clusters([e for e in abnormal if e not in taken], near):
+            anomalies = [anomaly for entity in cluster for anomaly in abnormal[entity]]
+            if not self._corroborated(anomalies, now):
+                continue
+            first = min(anomalies, key=lambda anomaly: (anomaly.started_at, anomaly.id))
+            incident = Incident(
+                id=IncidentId(derive_id("inc", now, first.id)),
+                state=IncidentState.OPEN,
+                reason=IncidentReason.CORROBORATED,
+                began_at=first.started_at,
+                opened_at=now,
+                updated_at=now,
+                title=title_of(anomalies),
+                entities=tuple(cluster),
+                anomalies=tuple(anomaly.id for anomaly in anomalies),
+            )
+            self._state.incidents[incident.id] = incident
+            changed.append(incident)
+        return changed
+
+    def _corroborated(self, anomalies: Sequence[Anomaly], now: Millis) -> bool:
+        signals = {(anomaly.entity, anomaly.role) for anomaly in anomalies}
+        golden = {signal for signal in signals if signal[1].is_golden}
+        if len(signals) >= 3 or (len(signals) >= 2 and golden):
+            return True
+        lasting = now - round(self._config.alone_after * SECOND)
+        return any(
+            anomaly.score >= self._config.alone_score
+            and anomaly.started_at <= lasting
+            and (anomaly.role.is_golden or anomaly.role is Role.SATURATION)
+            for anomaly in anomalies
+        )
+
+    def _resolve(
+        self, abnormal: Mapping[EntityId, Sequence[Anomaly]], now: Millis
+    ) -> list[Incident]:
+        changed = []
+        for incident in self.open:
+            if any(entity in abnormal for entity in incident.entities):
+                self._state.quiet_since.pop(incident.id, None)
+                continue
+            since = self._state.quiet_since.setdefault(incident.id, now)
+            if now - since >= self._config.resolve_after * SECOND:
+                changed.append(self._close(incident, IncidentReason.RECOVERED, now))
+        return changed
+
+    def _close(
+        self,
+        incident: Incident,
+        reason: IncidentReason,
+        now: Millis,
+        into: IncidentId | None = None,
+    ) -> Incident:
+        self._state.incidents.pop(incident.id, None)
+        self._state.quiet_since.pop(incident.id, None)
+        return replace(
+            incident,
+            state=IncidentState.RESOLVED,
+            reason=reason,
+            updated_at=now,
+            resolved_at=now,
+            merged_into=into,
+        )
+
+
+def title_of(anomalies: Sequence[Anomaly]) -> str:
+    """`checkout: latency_p95 above normal, and 3 more signals`."""
+    ordered = sorted(
+        anomalies, key=lambda a: (not a.role.is_golden, a.started_at, -abs(a.deviation), a.id)
+    )
+    first = ordered[0]
+    title = f"{first.entity}: {first.metric} {first.direction.value} normal"
+    others = len(ordered) - 1
+    return f"{title}, and {others} more signal{'s' if others > 1 else ''}" if others else title
+
+
+def _clusters(
+    entities: Sequence[EntityId], near: Mapping[EntityId, Mapping[EntityId, int]]
+) -> list[list[EntityId]]:
+    """Connected groups of `entities` under "is near", in order of their first member."""
+    left = list(entities)
+    clusters = []
+    while left:
+        cluster, queue = [left[0]], [left.pop(0)]
+        while queue:
+            here = queue.pop()
+            for there in [e for e in left if e in near[here]]:
+                left.remove(there)
+                cluster.append(there)
+                queue.append(there)
+        clusters.append(sorted(cluster, key=entities.index))
+    return clusters
+
+
+def _union(first: Sequence[T], second: Sequence[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
