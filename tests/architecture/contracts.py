@@ -53,7 +53,8 @@ class ProtectedWherePresent(ProtectedContract):
         free = {str(e) for e in _present(graph, list(self.open_modules or ()))}
         protected = [e for e in _present(graph, self.protected_modules) if str(e) not in free]
         self.protected_modules = protected
-        self.allowed_importers = [*_present(graph, self.allowed_importers), *protected]
+        inside = [e for e in protected if not graph.is_module_squashed(str(e))]
+        self.allowed_importers = [*_present(graph, self.allowed_importers), *inside]
         return super().check(graph, verbose)
 
 
