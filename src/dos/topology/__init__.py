@@ -1,0 +1,1 @@
+"""Topology: merges evidence of who uses whom into one versioned dependency graph."""
