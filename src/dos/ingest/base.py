@@ -10,6 +10,8 @@ Lifecycle contract of a source:
   on the same object: it goes on where it was) or `PermanentError` (supervision gives up and says
   so in the source's status).
 * It never retries by itself, never reads the machine's clock, and holds nothing unbounded.
+* When it works but has nothing to say it delivers an empty `Delivery`, a sign of life. What it
+  could not collect while the rest worked it names in `Delivery.problems`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,14 @@ class Delivery:
     entities: tuple[Entity, ...] = ()
     edges: tuple[EdgeEvidence, ...] = ()
     changes: tuple[Change, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What the source could not collect this time although it works as a whole, one sentence
+    each; they show in its status until the next delivery."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it for the pipeline: a sign of life only."""
+        return self.frame is None and not (self.entities or self.edges or self.changes)
 
 
 class Sink(Protocol):
@@ -89,5 +99,7 @@ class SourceStatus:
     """Failures since the last success."""
     error: str | None = None
     """The last failure, as a sentence; None once it works again."""
+    problems: tuple[str, ...] = ()
+    """Parts that fail while the source as a whole works, one sentence each."""
     retry_at: Millis | None = None
     """When the next try is due."""
