@@ -1,0 +1,1 @@
+"""App: the root configuration, and the one place where adapters are chosen and wired."""

@@ -1,0 +1,49 @@
+"""The `dos` command. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dos import __version__
+from dos.cli import config, demo, replay, serve
+from dos.cli.output import OK, DosGroup
+
+app = typer.Typer(
+    name="dos",
+    cls=DosGroup,
+    help="Dependency Ops Sentinel: watches services and their dependencies, names the root cause.",
+    epilog="Exit codes: 0 all is well, 1 a problem was found, 2 wrong usage, 130 interrupted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dos {__version__}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (for bug reports).")
+    ] = False,
+) -> None:
+    """Options that stand before the command; `DosGroup` reads `debug`."""
+    del version, debug
+
+
+app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
+app.command("replay")(replay.replay)
+app.command("check-config")(config.check_config)
+app.add_typer(config.app, name="config")
