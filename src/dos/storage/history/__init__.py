@@ -1,0 +1,1 @@
+"""History: the samples themselves. `ring` keeps the last hours, `segments` the months."""
