@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 60.0
 """Seconds a server may take to answer: it takes one, but test machines are busy."""
+
+
+def pytest_configure() -> None:
+    """Let child processes (`python -m dos`) find this tree, installed or not, and start quickly."""
+    path = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each child compiles DOS once more
 
 
 def require_binary(name: str) -> str:
@@ -107,6 +115,12 @@ class Server:
 @pytest.fixture(name="require_binary")
 def require_binary_fixture() -> Callable[[str], str]:
     return require_binary
+
+
+@pytest.fixture(scope="session")
+def dos_command() -> list[str]:
+    """The beginning of a command line that runs this tree's `dos` with this interpreter."""
+    return [sys.executable, "-m", "dos"]
 
 
 @pytest.fixture
