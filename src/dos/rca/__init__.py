@@ -1,0 +1,1 @@
+"""Root cause analysis: from a window of series and the graph to ranked hypotheses."""

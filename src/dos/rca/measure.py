@@ -1,0 +1,176 @@
+"""How far, and since when, each series is from its own normal.
+
+Everything here is per series and vectorised over `[time, series]`. Robust to heavy tails (median
+and quantile ranges), to short histories (a series' scale is moderated by its peers') and to a
+start that is only roughly known (each series gets its own change point).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dos.model.telemetry import BoolArray, Float64Array, Int64Array, Role, SeriesSpec
+from dos.rca.case import Case
+
+DRIFT = 2.0
+"""Robust sigmas a sample must be off before it counts towards a change (CUSUM's allowance)."""
+CLIP = 8.0
+"""Robust sigmas beyond which a single sample says no more about *when* the change was."""
+PEER_WEIGHT = 6.0
+"""Baseline samples that the scale of the same metric elsewhere is worth."""
+RELATIVE_FLOOR = {Role.AVAILABILITY: 0.005, Role.ERRORS: 0.05, Role.TRAFFIC: 0.10}
+RELATIVE_FLOOR_ELSE = 0.05
+"""Change relative to the median that nobody would call abnormal, one sigma of it, by role."""
+MAGNITUDE_FLOOR = 0.02
+"""The same for series around zero, relative to the metric's usual size across entities."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """Each series beside its own normal; all arrays are `[series]`."""
+
+    center: Float64Array
+    """Median of the baseline; NaN without one."""
+    scale: Float64Array
+    """Robust standard deviation, never below its floors."""
+    deviation: Float64Array
+    """Mean signed robust z-score over the abnormal stretch; 0 where there is none."""
+    observed: Float64Array
+    """Median over the abnormal stretch; NaN where there is none."""
+    onset: Int64Array
+    """Time of the first sample of the stretch, ms; the last time of the case where none."""
+    samples: Int64Array
+    """Length of the stretch."""
+
+
+def measure(case: Case) -> Measured:
+    """Measure every series of `case`; O(time × series × log time)."""
+    baseline, suspect = case.windows()
+    center, scale = normal(case.values[baseline], case.series, case.values[suspect])
+    return _stretches(case.values[suspect], case.times[suspect], center, scale, case.end)
+
+
+def column_quantiles(values: Float64Array, *levels: float) -> tuple[Float64Array, ...]:
+    """Quantiles of each column of `[time, series]`, NaN ignored; NaN where all are missing.
+
+    One sort for all levels; an order of magnitude quicker than `nanquantile`.
+    """
+    count = np.sum(~np.isnan(values), axis=0)
+    if values.shape[0] == 0:
+        return tuple(np.full(values.shape[1], np.nan) for _ in levels)
+    ordered = np.sort(values, axis=0)  # NaN last
+    column = np.arange(values.shape[1])
+    found = []
+    for level in levels:
+        position = level * np.maximum(count - 1, 0)
+        low = np.floor(position).astype(np.intp)
+        high = np.minimum(low + 1, np.maximum(count - 1, 0))
+        part = position - low
+        found.append(ordered[low, column] * (1 - part) + ordered[high, column] * part)
+    return tuple(found)
+
+
+def normal(
+    baseline: Float64Array, series: tuple[SeriesSpec, ...], suspect: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Median and moderated robust scale of each column of `baseline` `[time, series]`.
+
+    The squared scale is a weighted mean of the series' own and that of its metric elsewhere, in
+    relative terms, as in the moderated t-statistic (Smyth 2004, eq. 3 with `PEER_WEIGHT` prior
+    degrees of freedom): a flat stretch of three samples proves nothing.
+    """
+    center, low, high = column_quantiles(baseline, 0.5, 0.05, 0.95)
+    (mad,) = column_quantiles(np.abs(baseline - center), 0.5)
+    own = np.fmax(
+        1.4826 * mad, (high - low) / 3.29
+    )  # 3.29 sigmas between the 5 % and 95 % of a normal
+    count = np.sum(~np.isnan(baseline), axis=0)
+    size = np.fmax(np.abs(center), np.fmax(np.abs(low), np.abs(high)))
+    own, size = np.nan_to_num(own), np.nan_to_num(size)
+    relative_floor = np.array([RELATIVE_FLOOR.get(s.role, RELATIVE_FLOOR_ELSE) for s in series])
+    scale = own.copy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = np.where(size > 0, own / size, np.nan)
+    for members in _by_metric(series):
+        usual = float(np.median(size[members]))
+        (peers,) = column_quantiles(relative[members][:, None], 0.5)
+        prior = np.nan_to_num(peers[0]) * size[members]
+        n = count[members]
+        scale[members] = np.sqrt(
+            (n * own[members] ** 2 + PEER_WEIGHT * prior**2) / (n + PEER_WEIGHT)
+        )
+        floor = np.maximum(relative_floor[members] * size[members], MAGNITUDE_FLOOR * usual)
+        scale[members] = np.maximum(scale[members], floor)
+    # A metric that was zero everywhere: measured against what it became.
+    (became,) = column_quantiles(np.abs(suspect), 1.0)
+    scale = np.where(scale > 0, scale, np.nan_to_num(became) / 10)
+    return center, np.where(scale > 0, scale, 1.0)
+
+
+def _by_metric(series: tuple[SeriesSpec, ...]) -> list[Int64Array]:
+    groups: dict[str, list[int]] = {}
+    for position, spec in enumerate(series):
+        groups.setdefault(spec.metric, []).append(position)
+    return [np.array(members) for members in groups.values()]
+
+
+def _stretches(
+    values: Float64Array, times: Int64Array, center: Float64Array, scale: Float64Array, end: int
+) -> Measured:
+    """The most abnormal stretch of each series, upwards or downwards.
+
+    The stretch maximises the sum of `direction · clip(z) - DRIFT`: the likelihood-ratio (CUSUM)
+    estimate of when a mean moved by twice `DRIFT` and moved back (Page 1954).
+    """
+    steps, count = values.shape
+    empty = Measured(
+        center=center,
+        scale=scale,
+        deviation=np.zeros(count),
+        observed=np.full(count, np.nan),
+        onset=np.full(count, end, np.int64),
+        samples=np.zeros(count, np.int64),
+    )
+    if steps == 0:
+        return empty
+    z = (values - center) / scale
+    missing = np.isnan(z)
+    up = _best_stretch(z, missing, 1.0)
+    down = _best_stretch(z, missing, -1.0)
+    take_down = down[2] > up[2]
+    first = np.where(take_down, down[0], up[0])
+    last = np.where(take_down, down[1], up[1])
+    found = np.maximum(up[2], down[2]) > 0
+    row = np.arange(steps)[:, None]
+    inside = (row >= first) & (row <= last) & found & ~missing
+    samples = inside.sum(axis=0)
+    total = np.where(inside, np.nan_to_num(z), 0.0).sum(axis=0)
+    (observed,) = column_quantiles(np.where(inside, values, np.nan), 0.5)
+    return Measured(
+        center=center,
+        scale=scale,
+        deviation=total / np.maximum(samples, 1),
+        observed=observed,
+        onset=np.where(found, times[first], end).astype(np.int64),
+        samples=samples.astype(np.int64),
+    )
+
+
+def _best_stretch(
+    z: Float64Array, missing: BoolArray, direction: float
+) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """First row, last row and sum of the maximal subarray of each column (Kadane, vectorised)."""
+    gain = np.where(missing, 0.0, np.clip(direction * np.nan_to_num(z), -CLIP, CLIP) - DRIFT)
+    total = np.cumsum(gain, axis=0)
+    before = np.vstack([np.zeros((1, z.shape[1])), total[:-1]])
+    lowest = np.minimum.accumulate(before, axis=0)
+    best = total - lowest
+    last = np.argmax(best, axis=0)
+    column = np.arange(z.shape[1])
+    row = np.arange(z.shape[0])[:, None]
+    # The latest row at or before `last` where the running minimum was reached.
+    reached = np.where((before <= lowest) & (row <= last), row, -1)
+    first = np.max(reached, axis=0)
+    return first, last, best[last, column]

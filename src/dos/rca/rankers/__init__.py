@@ -1,0 +1,1 @@
+"""Rankers, one file each; see `dos.rca.base.Ranker`."""

@@ -1,0 +1,76 @@
+"""Statistical ranker: robust deviations, explained away along the call graph.
+
+Works on any metrics, without training and, less well, without a graph. See `dos.rca.measure`
+for what is measured of each series and `dos.rca.suspicion` for the reasoning over the graph.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.kit.clock import Millis
+from dos.kit.plugins import Plugin
+from dos.model.rootcause import Hypothesis, RootCause
+from dos.rca.base import EntityScores
+from dos.rca.case import Case
+from dos.rca.evidence import Witness
+from dos.rca.measure import measure
+from dos.rca.probability import probabilities
+from dos.rca.suspicion import Weights, suspect
+
+
+class Config(BaseModel):
+    """Keys of `type: statistical`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hypotheses: int = Field(6, ge=1, le=20, description="Most hypotheses to give, with evidence.")
+    weights: Weights = Weights()
+
+
+class StatisticalRanker:
+    """Ranks entities by how abnormal they are by themselves."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def score(self, case: Case) -> EntityScores:
+        """Every entity that has series."""
+        found = suspect(case, measure(case), self._config.weights)
+        return EntityScores(entities=found.entities, score=found.score)
+
+    def rank(self, case: Case) -> RootCause:
+        """The best hypotheses, with evidence for and against."""
+        measured = measure(case)
+        found = suspect(case, measured, self._config.weights)
+        chances, _ = probabilities(found.score)
+        order = sorted(
+            range(len(found.entities)), key=lambda i: (-found.score[i], found.entities[i])
+        )
+        witness = Witness(case, measured, found, self._config.weights)
+        ranked = []
+        for i in order[: self._config.hypotheses]:
+            if chances[i] <= 0:
+                break
+            best = int(found.best[i])
+            ranked.append(
+                Hypothesis(
+                    entity=found.entities[i],
+                    metric=case.series[best].metric if best >= 0 else None,
+                    probability=float(chances[i]),
+                    score=float(found.score[i]),
+                    evidence=witness.on(found.entities[i]),
+                )
+            )
+        listed = sum(hypothesis.probability for hypothesis in ranked)
+        return RootCause(
+            ranked=tuple(ranked),
+            # What goes to entities further down the list counts as unknown.
+            unknown=max(0.0, 1.0 - listed) if ranked else 1.0,
+            method="statistical",
+            at=case.end,
+            onset=Millis(found.onset),
+        )
+
+
+PLUGIN = Plugin(Config, StatisticalRanker)

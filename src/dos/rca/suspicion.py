@@ -1,0 +1,213 @@
+"""From measured series to suspicion of entities: who is abnormal by themselves?
+
+Data flow: strengths of series → signals of each entity → how much of its symptoms its callees
+explain → one score. Trouble travels from callee to caller, so what users of a callee feel
+(latency, errors, availability) is discounted by what the callee shows itself; what an entity
+shows of its own resources is not, since no callee can use up somebody else's CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.kit.clock import MINUTE
+from dos.model.ids import EntityId
+from dos.model.telemetry import Float64Array, Int64Array, Role
+from dos.rca.case import Case
+from dos.rca.measure import Measured
+
+SHORT = 2.0
+"""Samples at which a stretch counts with √½ of its deviation: one high sample is weak evidence."""
+BREADTH = 5
+"""Series of an entity whose mean strength is taken beside the maximum."""
+CHANGE_WINDOW = 30 * MINUTE
+"""How long before the onset a change is suspicious."""
+
+
+class Weights(BaseModel):
+    """How much each kind of observation counts; the same for every system."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    other: float = Field(0.8, ge=0, description="Metrics of no known role, against a resource's 1.")
+    traffic: float = Field(0.5, ge=0, description="Traffic, which mostly follows somebody else.")
+    explained: float = Field(0.9, ge=0, le=1, description="Share of symptoms a callee can explain.")
+    breadth: float = Field(1.0, ge=0, description="Weight of the mean of the strongest series.")
+    dependents: float = Field(0.3, ge=0, description="Bonus when callers show symptoms too.")
+    unreachable: float = Field(
+        0.5, ge=0, le=1, description="Factor for entities that the alarmed one does not depend on."
+    )
+    change: float = Field(1.0, ge=0, description="Bonus for a change just before the onset.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Suspicion:
+    """Why each entity is suspect; all arrays are `[entity]` unless said otherwise."""
+
+    entities: tuple[EntityId, ...]
+    strength: Float64Array
+    """`[series]` log1p of the robust deviation, discounted when short."""
+    symptom: Float64Array
+    """Strongest latency, errors or availability signal."""
+    resource: Float64Array
+    """Strongest saturation signal."""
+    explained: Float64Array
+    """0 to 1: share of the symptom that callees show as well."""
+    explainer: tuple[EntityId | None, ...]
+    """The callee that explains most."""
+    dependents: Float64Array
+    """Mean symptom of direct callers."""
+    best: Int64Array
+    """The series that shows the entity's trouble best; -1 for an entity without any."""
+    changed: tuple[int | None, ...]
+    """Index into `case.changes` of the last change shortly before the onset."""
+    score: Float64Array
+    onset: int
+    """When the trouble began, ms: earliest onset of a strongly abnormal series."""
+
+
+def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
+    """Score every entity of `case`; O(series log series + edges)."""
+    strength = series_strength(measured)
+    entities = case.entities()
+    place = {entity: i for i, entity in enumerate(entities)}
+    owner = np.array([place[spec.entity] for spec in case.series], np.intp)
+    roles = [spec.role for spec in case.series]
+    peak = {
+        group: _peak(
+            strength,
+            owner,
+            np.array([_group(role) == group for role in roles], np.bool_),
+            len(entities),
+        )
+        for group in ("symptom", "resource", "traffic", "other")
+    }
+    symptom, resource = peak["symptom"], peak["resource"]
+    explained, explainer = _explained(case, place, symptom, np.maximum(symptom, resource))
+    dependents = _dependents(case, place, symptom)
+    own = np.maximum.reduce(
+        [
+            resource,
+            symptom * (1 - weights.explained * explained),
+            weights.other * peak["other"],
+            weights.traffic * peak["traffic"],
+        ]
+    )
+    score = own + weights.breadth * _breadth(strength, owner, len(entities))
+    score = score + weights.dependents * np.minimum(dependents, own)
+    onset = trouble_onset(measured, strength, case.start)
+    changed = tuple(_changed(case, entity, onset) for entity in entities)
+    score = score + weights.change * np.array([change is not None for change in changed], float)
+    score = score * _reach(case, entities, weights.unreachable)
+    return Suspicion(
+        entities=entities,
+        strength=strength,
+        symptom=symptom,
+        resource=resource,
+        explained=explained,
+        explainer=explainer,
+        dependents=dependents,
+        best=_best(strength, owner, len(entities)),
+        changed=changed,
+        score=score,
+        onset=onset,
+    )
+
+
+def series_strength(measured: Measured) -> Float64Array:
+    """`[series]` log1p(|deviation|), where short stretches count less; 0 where normal.
+
+    The logarithm, because a cause ten times as far off is not ten times as probable: how far a
+    metric can go depends on what it measures.
+    """
+    n = measured.samples
+    strength: Float64Array = np.log1p(np.abs(measured.deviation) * np.sqrt(n / (n + SHORT)))
+    return strength
+
+
+def trouble_onset(measured: Measured, strength: Float64Array, start: int) -> int:
+    """When the trouble began: the median onset of the strongest tenth of the abnormal series."""
+    abnormal = np.flatnonzero(strength > 0)
+    if not abnormal.size:
+        return start
+    strong = abnormal[strength[abnormal] >= np.quantile(strength[abnormal], 0.9)]
+    return int(np.quantile(measured.onset[strong], 0.5, method="lower"))
+
+
+def _group(role: Role) -> str:
+    if role.is_golden:
+        return "symptom"
+    return {Role.SATURATION: "resource", Role.TRAFFIC: "traffic"}.get(role, "other")
+
+
+def _peak(
+    strength: Float64Array, owner: Int64Array, chosen: np.ndarray, count: int
+) -> Float64Array:
+    out = np.zeros(count)
+    np.maximum.at(out, owner[chosen], strength[chosen])
+    return out
+
+
+def _breadth(strength: Float64Array, owner: Int64Array, count: int) -> Float64Array:
+    """Mean of the `BREADTH` strongest series of each entity (of all, when it has fewer)."""
+    order = np.lexsort((-strength, owner))
+    sorted_owner = owner[order]
+    first = np.searchsorted(sorted_owner, np.arange(count))
+    rank = np.arange(len(order)) - first[sorted_owner]
+    taken = rank < BREADTH
+    total = np.bincount(sorted_owner[taken], weights=strength[order][taken], minlength=count)
+    return total / np.maximum(np.bincount(sorted_owner[taken], minlength=count), 1)
+
+
+def _best(strength: Float64Array, owner: Int64Array, count: int) -> Int64Array:
+    best = np.full(count, -1, np.int64)
+    for series in np.argsort(strength, kind="stable"):
+        best[owner[series]] = series
+    return best
+
+
+def _explained(
+    case: Case, place: dict[EntityId, int], symptom: Float64Array, cause: Float64Array
+) -> tuple[Float64Array, tuple[EntityId | None, ...]]:
+    share = np.zeros(len(place))
+    by: list[EntityId | None] = [None] * len(place)
+    if case.graph is None:
+        return share, tuple(by)
+    for entity, i in place.items():
+        for callee in case.graph.callees(entity):
+            j = place.get(callee)
+            if j is None or j == i or symptom[i] <= 0:
+                continue
+            part = min(1.0, float(cause[j] / symptom[i]))
+            if part > share[i]:
+                share[i], by[i] = part, callee
+    return share, tuple(by)
+
+
+def _dependents(case: Case, place: dict[EntityId, int], symptom: Float64Array) -> Float64Array:
+    mean = np.zeros(len(place))
+    if case.graph is not None:
+        for entity, i in place.items():
+            callers = [place[c] for c in case.graph.callers(entity) if c in place and c != entity]
+            if callers:
+                mean[i] = symptom[callers].mean()
+    return mean
+
+
+def _changed(case: Case, entity: EntityId, onset: int) -> int | None:
+    found = [
+        i
+        for i, change in enumerate(case.changes)
+        if change.entity == entity and onset - CHANGE_WINDOW <= change.at <= onset + MINUTE
+    ]
+    return max(found, key=lambda i: case.changes[i].at) if found else None
+
+
+def _reach(case: Case, entities: tuple[EntityId, ...], unreachable: float) -> Float64Array:
+    if case.graph is None or case.target is None or case.graph.entity(case.target[0]) is None:
+        return np.ones(len(entities))
+    reached = case.graph.dependencies(case.target[0])
+    return np.array([1.0 if entity in reached else unreachable for entity in entities])
