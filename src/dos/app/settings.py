@@ -7,82 +7,32 @@ string below it: `docs/configuration.md` and the JSON Schema are made from these
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from dos.app.diagnose import DiagnosisConfig
+from dos.app.section import (
+    PluginSection,
+    Section,
+    located,
+    plugin_refusal,
+    refuse_repeats,
+    validate_keys,
+)
+from dos.detect.engine import ROOM as DETECTORS
+from dos.detect.engine import DetectConfig
+from dos.impact.base import ImpactConfig
+from dos.incidents.correlate import IncidentsConfig
+from dos.ingest.normalise import NormaliserConfig
 from dos.kit import plugins
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
 from dos.kit.secret import Secret
-
-
-class Section(BaseModel):
-    """A part of the configuration: unknown keys are mistakes, and nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class PluginSection(Section):
-    """A part whose keys depend on its `type`: those of the plugin's `Config`, beside our own."""
-
-    room: ClassVar[str]
-    """Package that holds the plugins."""
-    also: ClassVar[Mapping[str, str]] = {}
-    """Plugins that live elsewhere in the house: type and module."""
-
-    type: str
-    config: SerializeAsAny[BaseModel]
-    """The plugin's own keys, validated; in the file they stand beside `type`."""
-
-    @classmethod
-    def own_keys(cls) -> list[str]:
-        """The keys that are not the plugin's."""
-        return [key for key in cls.model_fields if key != "config"]
-
-    @classmethod
-    def plugin(cls, kind: str) -> plugins.Plugin[BaseModel, Any]:
-        """The plugin of that type.
-
-        Raises:
-            ConfigError: There is none, or a package it needs is not installed.
-        """
-        return plugins.load(cls.room, kind, cls.also)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split(cls, raw: object) -> object:
-        if not isinstance(raw, dict) or isinstance(raw.get("config"), BaseModel):
-            return raw
-        kind = raw.get("type")
-        if not isinstance(kind, str):
-            return {**raw, "config": Section()}  # pydantic's own message about `type` follows
-        try:
-            plugin = cls.plugin(kind)
-        except ConfigError as error:
-            context = {"reason": str(error), "known": plugins.names(cls.room, cls.also)}
-            refused = PydanticCustomError("plugin_type", "{reason}", context)
-            raise _located(cls.__name__, ("type",), refused, kind) from error
-        own = {key: raw[key] for key in cls.own_keys() if key in raw}
-        rest = {key: value for key, value in raw.items() if key not in own}
-        return {**own, "config": plugin.config.model_validate(rest)}
-
-    @model_serializer(mode="plain")
-    def _join(self) -> dict[str, object]:
-        own = {key: getattr(self, key) for key in self.own_keys()}
-        return {**own, **self.config.model_dump(mode="json")}
+from dos.topology.base import TopologyConfig
 
 
 class SourceSettings(PluginSection):
@@ -142,7 +92,7 @@ class ServerSettings(Section):
                 return self
             message = f"{self.token_file} is empty; it must hold the token"
         problem = PydanticCustomError("secret_file", "{reason}", {"reason": message})
-        raise _located("ServerSettings", ("token_file",), problem, str(self.token_file))
+        raise located("ServerSettings", ("token_file",), problem, str(self.token_file))
 
 
 class LogSettings(Section):
@@ -196,11 +146,36 @@ class RecordingSettings(Section):
     """Directory to record into; no recording when left out."""
 
 
-class RcaSettings(Section):
-    """Root cause analysis."""
+class DetectSettings(DetectConfig):
+    """Detection of abnormal series, with the detector's own keys checked."""
 
-    ranker: RankerSettings
-    """The ranking method and its keys."""
+    model_config = ConfigDict(validate_default=True)
+
+    @field_validator("detector")
+    @classmethod
+    def _known(cls, detector: str) -> str:
+        try:
+            plugins.load(DETECTORS, detector)
+        except ConfigError as error:
+            raise plugin_refusal(error, plugins.names(DETECTORS)) from error
+        return detector
+
+    @field_validator("parameters")
+    @classmethod
+    def _fit(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        detector = info.data.get("detector")
+        if isinstance(detector, str):  # else it was refused already
+            validate_keys(plugins.load(DETECTORS, detector).config, parameters)
+        return parameters
+
+
+class RcaSettings(DiagnosisConfig):
+    """Root cause analysis: what is looked at, and how it is ranked."""
+
+    ranker: RankerSettings = Field(
+        default_factory=lambda: RankerSettings.model_validate({"type": "statistical"}),
+        description="The ranking method and its keys.",
+    )
 
 
 class Settings(Section):
@@ -215,6 +190,18 @@ class Settings(Section):
     """Log lines."""
     sources: Annotated[tuple[SourceSettings, ...], Field(validate_default=True)] = ()
     """Where telemetry comes from."""
+    ingest: NormaliserConfig = NormaliserConfig()
+    """What is taken in."""
+    topology: TopologyConfig = TopologyConfig()
+    """The dependency graph."""
+    detect: DetectSettings = DetectSettings()
+    """Detection of abnormal series."""
+    incidents: IncidentsConfig = IncidentsConfig()
+    """When anomalies are an incident."""
+    rca: RcaSettings = RcaSettings()
+    """Root cause analysis."""
+    impact: ImpactConfig = ImpactConfig()
+    """Who is affected, and how badly."""
     history: HistorySettings = HistorySettings()
     """How many samples are kept."""
     storage: StorageSettings = StorageSettings()
@@ -240,29 +227,3 @@ class Settings(Section):
     def storage_url(self) -> str:
         """Where decisions are kept, as an SQLAlchemy URL."""
         return self.storage.url or f"sqlite+aiosqlite:///{self.data_dir / 'dos.db'}"
-
-
-def refuse_repeats(names: Sequence[str], noun: str) -> None:
-    """Check that names are unique.
-
-    Raises:
-        ValidationError: At the `name` of the first item whose name was taken before.
-    """
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if name in first:
-            problem = PydanticCustomError(
-                "repeated_name",
-                "{noun} {name} exists already (item {first}); give this one a `name` of its own",
-                {"noun": noun, "name": repr(name), "first": first[name] + 1},
-            )
-            raise _located("Settings", (index, "name"), problem, name)
-        first[name] = index
-
-
-def _located(
-    title: str, location: tuple[str | int, ...], problem: PydanticCustomError, given: object
-) -> ValidationError:
-    """An error that pydantic reports at `location` below the place where it is raised."""
-    details = InitErrorDetails(type=problem, loc=location, input=given)
-    return ValidationError.from_exception_data(title, [details])

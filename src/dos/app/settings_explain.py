@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from dos.app.settings import PluginSection
+from dos.app.section import PluginSection
 from dos.app.yaml_source import Document, Location, Mark, Problem, Value
 from dos.kit.errors import ConfigError
 
@@ -102,7 +102,7 @@ def _place(
         name = variables.get(location[:depth])
         if name is not None:
             return f"environment variable {name}", None
-    on_key = kind in {"extra_forbidden", "missing"}
+    on_key = kind in {"extra_forbidden", "unknown_key", "missing"}
     places = (document.keys, document.values) if on_key else (document.values, document.keys)
     for place in places:
         if location in place:
@@ -120,13 +120,22 @@ def _place(
 def _message(
     details: ErrorDetails, model: type[BaseModel], value: Mapping[str, Value], location: Location
 ) -> str:
-    kind, given, context = details["type"], details["input"], details.get("ctx", {})
+    kind, context = details["type"], details.get("ctx", {})
+    key, around = str(location[-1]) if location else "", location[:-1]
     if kind == "extra_forbidden":
-        return _unknown_key(str(location[-1]), keys_at(model, value, location[:-1]))
+        return _unknown_key(key, list(keys_at(model, value, around)))
+    if kind == "unknown_key":
+        return _unknown_key(key, context["known"])
     if kind == "missing":
-        field = keys_at(model, value, location[:-1]).get(str(location[-1]))
+        field = keys_at(model, value, around).get(key)
         purpose = _first_sentence(field.description) if field and field.description else ""
         return f"is missing; {purpose[:1].lower()}{purpose[1:]}" if purpose else "is missing"
+    return _value_message(details)
+
+
+def _value_message(details: ErrorDetails) -> str:
+    """What is wrong with a value whose key is right."""
+    kind, given, context = details["type"], details["input"], details.get("ctx", {})
     if kind in {"literal_error", "enum", "union_tag_invalid"}:
         expected = str(context.get("expected") or context.get("expected_tags", ""))
         return _unknown_value(given, _QUOTED.findall(expected) or [expected])
@@ -135,9 +144,10 @@ def _message(
         return str(context["reason"]) if given in known else _unknown_value(given, known)
     if kind == "value_error":
         return str(context.get("error", details["msg"]))
-    for name, noun in _NOUNS.items():
-        if kind.split("_")[0] == name and kind.endswith(("_parsing", "_type", "_from_float")):
-            return f"{_shown(given)} is not {noun}"
+    noun = _NOUNS.get(kind.split("_", maxsplit=1)[0])
+    if noun and kind.endswith(("_parsing", "_type", "_from_float")):
+        shown = _shown(given)
+        return f"{shown} is not {noun}" if shown else f"must be {noun}"
     if kind in {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}:
         wanted = details["msg"].removeprefix("Input should be ")
         return f"{_shown(given)} is out of range: must be {wanted}"
@@ -149,7 +159,7 @@ def _shown(given: object) -> str:
     if given is None:
         return "an empty value"
     if isinstance(given, (dict, list, BaseModel)):
-        return "this"
+        return ""
     text = repr(given)
     return text if len(text) <= 60 else f"{text[:57]}…{text[-1]}"
 
@@ -158,9 +168,9 @@ def _first_sentence(text: str) -> str:
     return " ".join(text.split()).split(". ")[0].removesuffix(".")
 
 
-def _unknown_key(key: str, fields: Mapping[str, FieldInfo]) -> str:
-    hint = did_you_mean(key, fields)
-    listed = f" (keys: {', '.join(fields)})" if fields else ""
+def _unknown_key(key: str, known: Collection[str]) -> str:
+    hint = did_you_mean(key, known)
+    listed = f" (keys: {', '.join(known)})" if known else ""
     return f"unknown key{hint}{listed}"
 
 
@@ -180,17 +190,14 @@ def keys_at(model: type[BaseModel], value: object, location: Location) -> dict[s
     candidates = [model]
     annotations: list[object] = []
     for part in location:
-        value = _step(value, part)
-        if isinstance(part, str):
-            annotations = [
-                field.annotation
-                for candidate in candidates
-                for key, field in fields_of(candidate, None).items()
-                if key == part
-            ] or [item for annotation in annotations for item in _items(annotation)]
-        else:
-            annotations = [item for annotation in annotations for item in _items(annotation)]
+        named = [
+            keys[part].annotation
+            for keys in (fields_of(candidate, value) for candidate in candidates)
+            if part in keys
+        ]
+        annotations = [*named] or [item for outer in annotations for item in _items(outer)]
         candidates = [found for annotation in annotations for found in _models(annotation)]
+        value = _step(value, part)
     keys: dict[str, FieldInfo] = {}
     for candidate in candidates:
         keys |= fields_of(candidate, value)
