@@ -21,6 +21,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No deadline per example: a busy machine is not a bug. In CI the same examples every time, so
+# that a change is judged by what it changed; developers' machines go on searching.
+settings.register_profile(
+    "house", deadline=None, derandomize=bool(os.environ.get("CI")), print_blob=True
+)
+settings.load_profile("house")
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 60.0
