@@ -67,14 +67,18 @@ format: $(VENV)/.installed-dev  ## Sort imports and format
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 
-# Every supported Python and system in one resolution; hashes, but no addresses in the output.
-COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(or $(UV),$(BIN)/uv) pip compile --quiet pyproject.toml \
-	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+# Every supported Python and system in one resolution.
+RESOLVE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(or $(UV),$(BIN)/uv) pip compile --quiet \
+	pyproject.toml --universal --python-version 3.11
+# Hashes, but no addresses in the output.
+COMPILE = $(RESOLVE) --generate-hashes --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 
 lock: | $(BIN)/python  ## Compile requirements*.txt from pyproject.toml, keeping versions that still fit
 	@command -v uv >/dev/null || [ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet uv
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@echo "Checking that all extras together fit the pinned core"
+	@$(RESOLVE) --extra all --constraint requirements.txt >/dev/null
 
 upgrade:  ## The same, taking the newest versions
 	$(MAKE) lock LOCK_ARGS=--upgrade
