@@ -1,0 +1,91 @@
+"""The port of the alerting room: its configuration, and what a notifier is.
+
+Contract of a notifier (`dos.alerting.notifiers`, one file each):
+
+* It is built once as `build(config, name=…, clock=…)`, without any I/O.
+* `send` returns when the other side took the notification. It raises `TransientError` (the
+  dispatcher tries again, and honours `retry_after`) or `PermanentError` (it tries a few times
+  more, slowly, and then gives up). It never retries by itself.
+* A notification may be sent again after a crash, with the same `id`: hand that on to the other
+  side as an idempotency key where the channel has such a thing.
+* `send` is never called twice at the same time on one notifier.
+* `close` releases what it holds, and may be called when nothing was ever sent.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from dos.kit.duration import Duration
+from dos.model.alert import Notification
+from dos.model.impact import Severity
+
+ROOM = "dos.alerting.notifiers"
+"""The package whose modules are the built-in notifiers; also the entry-point group."""
+
+
+class Notifier(Protocol):
+    """A channel to people or to another system; see the contract above."""
+
+    async def send(self, notification: Notification) -> None:
+        """Deliver one notification.
+
+        Raises:
+            TransientError: Not delivered; trying again may help.
+            PermanentError: Not delivered; somebody has to change something first.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections; idempotent."""
+        ...
+
+
+class Receiver(BaseModel):
+    """Who is told, and from which severity on. The channel's own keys stand beside these."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    name: str = Field(min_length=1)
+    """Name of the receiver; unique. It is part of what makes a notification the same one, so
+    renaming a receiver makes it a new one."""
+    min_severity: Severity = Severity.SEV4
+    """Least severity this receiver is told about; `sev1` is the worst. What it was told about is
+    always resolved."""
+
+
+class AlertingConfig(BaseModel):
+    """When notifications are sent, and to whom."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    group_wait: Duration = 0.0
+    """How long the first notification of an incident waits, so that it carries a better
+    founded cause. An incident that is over before then notifies nobody."""
+    update_interval: Duration = 300.0
+    """Least time between two notifications about the same incident when only its probable cause
+    changed. A rise in severity and a resolve are always sent at once."""
+    default_severity: Severity = Severity.SEV3
+    """Severity of an incident whose impact is not known."""
+    external_url: str = ""
+    """Where people reach this DOS, for links in notifications, for example
+    `https://dos.example.com`. Without it notifications carry the path only."""
+    receivers: tuple[Receiver, ...] = ()
+    """Who is told."""
+
+    @field_validator("external_url")
+    @classmethod
+    def _no_slash_at_end(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @field_validator("receivers")
+    @classmethod
+    def _names_unique(cls, value: tuple[Receiver, ...]) -> tuple[Receiver, ...]:
+        names = [one.name for one in value]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"two receivers are called {name!r}; give one of them another name"
+                raise ValueError(msg)
+        return value

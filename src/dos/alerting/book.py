@@ -1,0 +1,278 @@
+"""The alert book: which alerts fire, who was told what, and what is to be told now.
+
+A plain synchronous state machine. `observe` takes an incident as of its last change, `tick` the
+passing of time; both return events. Notifications leave as `NotificationQueued`, committed with
+everything else of the step, and are delivered by `dos.alerting.dispatch`.
+
+An incident makes one alert. A receiver hears of it when it begins, when it is worse than what
+the receiver knows, when another root cause is named (at most once per `update_interval`), and
+when it is over. Who was told that it began is remembered with the alert and not looked up in
+the configuration: the resolve goes to exactly those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dos.alerting import message
+from dos.alerting.base import AlertingConfig, Receiver
+from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.state import BookState, Firing, Told, decode, encode
+from dos.kit.clock import SECOND, Millis
+from dos.model.alert import Alert, AlertState, Notification
+from dos.model.events import AlertChanged, Event, NotificationQueued
+from dos.model.ids import AlertId, derive_id
+from dos.model.impact import Severity
+from dos.model.incident import Incident, IncidentState
+
+_CLOSED_KEPT = 500
+
+
+class AlertBook:
+    """Turns incidents into alerts and notifications; see the module's text.
+
+    Not thread-safe: owned by the pipeline. Reads no clock.
+
+    Args:
+        config: Receivers and intervals; a book loaded into another configuration still
+            resolves what it told under the old one.
+    """
+
+    def __init__(self, config: AlertingConfig | None = None) -> None:
+        self._config = config or AlertingConfig()
+        self._state = BookState()
+
+    @property
+    def firing(self) -> Sequence[Alert]:
+        """Alerts that fire, oldest first."""
+        alerts = [one.alert for one in self._state.firing.values()]
+        return sorted(alerts, key=lambda alert: (alert.starts_at, alert.id))
+
+    def observe(self, incident: Incident, now: Millis) -> list[Event]:
+        """Take in `incident` as of its last change.
+
+        Returns:
+            `AlertChanged` when the alert began, ended or changed its labels, or somebody is told;
+            and a `NotificationQueued` for each receiver that is to be told.
+        """
+        known = self._state.firing.get(incident.id)
+        if incident.state is IncidentState.RESOLVED:
+            return self._resolve(known, incident, now) if known else []
+        if known is None:
+            return self._fire(incident, now)
+        before = known.alert.labels
+        self._refresh(known, incident, now)
+        return self._tell(known, now, changed=known.alert.labels != before)
+
+    def tick(self, now: Millis) -> list[Event]:
+        """Send what was put off and is due. Cost: O(firing alerts)."""
+        events: list[Event] = []
+        for one in self._state.firing.values():
+            if one.due is not None and one.due <= now:
+                events += self._tell(one, now, changed=False)
+        return events
+
+    def explain(self, alert_id: AlertId) -> Sequence[Decision]:
+        """Who was told about an alert and who was not, and why; oldest first.
+
+        Empty for an alert that is unknown or ended long ago.
+        """
+        for one in self._state.firing.values():
+            if one.alert.id == alert_id:
+                return tuple(one.decisions)
+        return tuple(self._state.closed.get(alert_id, ()))
+
+    def adopt(self, alerts: Iterable[Alert], notified: Iterable[Notification]) -> None:
+        """Take over firing alerts that the store knows and this book does not.
+
+        For a start whose state is older than the store, or gone: what was told under the lost
+        state is known from the notifications, so nothing is told twice and everything resolved.
+
+        Args:
+            alerts: Alerts of the store; those that do not fire or are known are skipped.
+            notified: All notifications about them, sent or still in the outbox.
+        """
+        by_alert: dict[AlertId, list[Notification]] = {}
+        for one in notified:
+            by_alert.setdefault(one.alert.id, []).append(one)
+        for alert in alerts:
+            incident = alert.incident_id
+            if alert.state is not AlertState.FIRING or incident is None:
+                continue
+            if incident in self._state.firing:
+                continue
+            self._state.serial += 1
+            self._state.firing[incident] = _adopted(alert, by_alert.get(alert.id, []))
+
+    def dump(self) -> bytes:
+        """The whole state, exactly; see `load`."""
+        return encode(self._state)
+
+    def load(self, data: bytes) -> None:
+        """Become what `dump` wrote.
+
+        Raises:
+            CorruptDataError: `data` was not written by `dump`.
+        """
+        self._state = decode(data)
+
+    def _fire(self, incident: Incident, now: Millis) -> list[Event]:
+        self._state.serial += 1
+        fingerprint = fingerprint_of(message.identity(incident))
+        severity = self._severity(incident, None)
+        wait_until = Millis(now + round(self._config.group_wait * SECOND))
+        firing = Firing(
+            alert=Alert(
+                id=AlertId(derive_id("alr", fingerprint, now, self._state.serial)),
+                fingerprint=fingerprint,
+                state=AlertState.FIRING,
+                severity=severity,
+                labels=message.labels(incident, severity),
+                annotations=message.annotate(incident, severity, self._config.external_url),
+                starts_at=incident.began_at,
+                updated_at=now,
+                incident_id=incident.id,
+            ),
+            cause=_cause(incident),
+            wait_until=wait_until,
+        )
+        self._state.firing[incident.id] = firing
+        return self._tell(firing, now, changed=True)
+
+    def _refresh(self, firing: Firing, incident: Incident, now: Millis) -> None:
+        severity = self._severity(incident, firing.alert)
+        firing.alert = replace(
+            firing.alert,
+            severity=severity,
+            labels=message.labels(incident, severity),
+            annotations=message.annotate(incident, severity, self._config.external_url),
+            updated_at=now,
+        )
+        firing.cause = _cause(incident)
+
+    def _severity(self, incident: Incident, known: Alert | None) -> Severity:
+        if incident.impact:
+            return incident.impact.severity
+        return known.severity if known else self._config.default_severity
+
+    def _tell(self, firing: Firing, now: Millis, *, changed: bool) -> list[Event]:
+        """Tell each receiver what it does not know; put off what has to wait."""
+        firing.due = None
+        queued: list[Event] = []
+        if not self._config.receivers:
+            record(firing.decisions, "", Reason.NO_RECEIVER, now)
+        elif now < firing.wait_until:
+            record(firing.decisions, "", Reason.GROUP_WAIT, now)
+            firing.due = firing.wait_until
+        else:
+            for receiver in self._config.receivers:
+                reason, update = self._decide(firing, receiver, now)
+                record(firing.decisions, receiver.name, reason, now)
+                if reason.told:
+                    alert = _with_update(firing.alert, update)
+                    queued.append(self._queue(firing, receiver.name, alert, now))
+        if queued:
+            firing.generation += 1
+        return [AlertChanged(alert=firing.alert), *queued] if queued or changed else []
+
+    def _decide(self, firing: Firing, receiver: Receiver, now: Millis) -> tuple[Reason, str]:
+        """Whether `receiver` is to be told now and why, and the sentence that says what is new."""
+        told = firing.told.get(receiver.name)
+        severity = firing.alert.severity
+        if told is None:
+            below = severity > receiver.min_severity
+            return (Reason.BELOW_MIN_SEVERITY if below else Reason.TOLD_FIRING), ""
+        if severity < told.severity:
+            return Reason.TOLD_SEVERITY_ROSE, message.rose(told.severity, severity)
+        if firing.cause is None or firing.cause == told.cause:
+            return Reason.DEDUPLICATED, ""
+        again = Millis(told.at + round(self._config.update_interval * SECOND))
+        if now < again:
+            firing.due = again if firing.due is None else min(firing.due, again)
+            return Reason.THROTTLED, ""
+        return Reason.TOLD_CAUSE_NAMED, message.renamed(told.cause, firing.cause, now)
+
+    def _queue(self, firing: Firing, receiver: str, alert: Alert, now: Millis) -> Event:
+        before = firing.told.get(receiver)
+        firing.told[receiver] = Told(
+            at=now,
+            severity=min(before.severity, alert.severity) if before else alert.severity,
+            cause=firing.cause or (before.cause if before else None),
+        )
+        return _queued(firing, receiver, alert, now)
+
+    def _resolve(self, firing: Firing, incident: Incident, now: Millis) -> list[Event]:
+        self._refresh(firing, incident, now)
+        ended = Millis(max(firing.alert.starts_at, incident.resolved_at or now))
+        alert = replace(firing.alert, state=AlertState.RESOLVED, ends_at=ended)
+        events: list[Event] = [AlertChanged(alert=alert)]
+        for receiver in sorted(firing.told):
+            record(firing.decisions, receiver, Reason.TOLD_RESOLVED, now)
+            events.append(_queued(firing, receiver, alert, now))
+        for one in self._config.receivers:
+            if one.name not in firing.told:
+                record(firing.decisions, one.name, Reason.RESOLVED_UNTOLD, now)
+        del self._state.firing[incident.id]
+        closed = self._state.closed
+        closed[alert.id] = firing.decisions
+        for oldest in list(closed)[:-_CLOSED_KEPT]:
+            del closed[oldest]
+        return events
+
+
+def fingerprint_of(labels: Iterable[tuple[str, str]]) -> str:
+    """Hash of `labels`, 16 hexadecimal digits as in Alertmanager; their order does not matter."""
+    text = "\x1f".join(f"{name}\x1e{value}" for name, value in sorted(labels))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _cause(incident: Incident) -> str | None:
+    top = incident.root_cause.top if incident.root_cause else None
+    return top.entity if top else None
+
+
+def _with_update(alert: Alert, update: str) -> Alert:
+    if not update:
+        return alert
+    return replace(alert, annotations=tuple(sorted((*alert.annotations, ("update", update)))))
+
+
+def _queued(firing: Firing, receiver: str, alert: Alert, now: Millis) -> NotificationQueued:
+    return NotificationQueued(
+        notification=Notification(
+            id=_notification_id(alert.id, firing.generation, receiver),
+            receiver=receiver,
+            alert=alert,
+            created_at=now,
+        )
+    )
+
+
+def _notification_id(alert_id: AlertId, generation: int, receiver: str) -> str:
+    return derive_id("ntf", alert_id, generation, receiver)
+
+
+def _adopted(alert: Alert, notified: Sequence[Notification]) -> Firing:
+    """The state of a firing alert as far as its notifications tell it."""
+    firing = Firing(alert=alert, cause=_cause_of(alert), wait_until=alert.updated_at)
+    ids = {one.id for one in notified}
+    for one in sorted(notified, key=lambda one: (one.created_at, one.id)):
+        before = firing.told.get(one.receiver)
+        severity = one.alert.severity
+        firing.told[one.receiver] = Told(
+            at=one.created_at,
+            severity=min(before.severity, severity) if before else severity,
+            cause=_cause_of(one.alert) or (before.cause if before else None),
+        )
+    for generation in range(len(notified)):
+        if any(_notification_id(alert.id, generation, name) in ids for name in firing.told):
+            firing.generation = generation + 1
+    if not firing.told:
+        firing.due = firing.wait_until
+    return firing
+
+
+def _cause_of(alert: Alert) -> str | None:
+    return dict(alert.annotations).get("cause")

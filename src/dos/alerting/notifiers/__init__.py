@@ -1,0 +1,1 @@
+"""Built-in notifiers, one file each; `type: webhook` means `webhook.py`."""

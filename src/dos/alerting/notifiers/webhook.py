@@ -1,0 +1,213 @@
+"""Webhook: notifications as JSON to a URL.
+
+The body is Alertmanager's webhook payload, version 4
+(https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so that whatever
+receives Alertmanager's webhooks receives ours; what it has no place for stands under `dos`.
+The header `Idempotency-Key` is the same each time a notification is repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from email.utils import parsedate_to_datetime
+from typing import Annotated, TypedDict
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from dos.alerting.outgoing import Answer, OutgoingClient, OutgoingPolicy
+from dos.kit.clock import SECOND, Clock, to_rfc3339
+from dos.kit.duration import Duration
+from dos.kit.errors import PermanentError, TransientError
+from dos.kit.plugins import Plugin
+from dos.kit.secret import Secret
+from dos.model.alert import Alert, AlertState, Notification
+
+_NEVER = "0001-01-01T00:00:00Z"
+"""What Alertmanager writes as the end of an alert that still fires."""
+_GROUPED_BY = frozenset({"alertname", "incident"})
+_RETRIED = frozenset({408, 425, 429})
+
+
+class Config(BaseModel):
+    """Keys of a receiver of type `webhook`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    url: str
+    """Where to post, `http://` or `https://`."""
+    allow_hosts: tuple[str, ...] = ()
+    """Host names, addresses or networks that may be reached although they are not public, for
+    example `["127.0.0.1"]` or `["hooks.internal", "10.0.0.0/8"]`."""
+    timeout: Annotated[Duration, Field(gt=0, le=60)] = 10.0
+    """How long to wait for the connection, and for each part of the answer."""
+    authorization: Secret | None = None
+    """Value of the `Authorization` header, for example `Bearer …`."""
+    signing_secret: Secret | None = None
+    """Key for the header `X-DOS-Signature: t=<seconds>,v1=<hex>`: HMAC-SHA256 of
+    `<seconds>.<body>`. Receivers should refuse a `t` more than 5 minutes away."""
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            msg = "write the whole URL, for example https://hooks.example.com/dos"
+            raise ValueError(msg)
+        if parts.username or parts.password:
+            msg = "no user or password in the URL: use `authorization`, which is kept secret"
+            raise ValueError(msg)
+        return value
+
+
+class _Alert(TypedDict):
+    status: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    startsAt: str
+    endsAt: str
+    generatorURL: str
+    fingerprint: str
+
+
+class _Dos(TypedDict):
+    notification: str
+    alert: str
+    incident: str | None
+    severity: str
+    probable_cause: str | None
+    probability: str | None
+    evidence: str | None
+
+
+class Payload(TypedDict):
+    """The body of the request."""
+
+    version: str
+    groupKey: str
+    truncatedAlerts: int
+    status: str
+    receiver: str
+    groupLabels: dict[str, str]
+    commonLabels: dict[str, str]
+    commonAnnotations: dict[str, str]
+    externalURL: str
+    alerts: list[_Alert]
+    dos: _Dos
+
+
+class WebhookNotifier:
+    """Posts each notification; 2xx is success.
+
+    Args:
+        config: Where to, and how to sign.
+        name: Name of the receiver, part of the payload.
+        clock: Time of the signature, and for a `Retry-After` that is a date.
+    """
+
+    def __init__(self, config: Config, *, name: str, clock: Clock) -> None:
+        self._config = config
+        self._name = name
+        self._clock = clock
+        self._client = OutgoingClient(OutgoingPolicy(config.allow_hosts), timeout=config.timeout)
+
+    async def send(self, notification: Notification) -> None:
+        """Post one notification.
+
+        Raises:
+            TransientError: Unreachable, no answer in time, 408, 425, 429 or 5xx.
+            PermanentError: Any other answer than 2xx, or an address that is not allowed.
+        """
+        content = json.dumps(payload(notification), ensure_ascii=False).encode()
+        answer = await self._client.post(
+            self._config.url, content, self._headers(notification.id, content)
+        )
+        if 200 <= answer.status < 300:
+            return
+        said = f": {answer.text.strip()}" if answer.text.strip() else ""
+        msg = f"Receiver {self._name}: {self._config.url} answered {answer.status}{said}."
+        if answer.status in _RETRIED or answer.status >= 500:
+            raise TransientError(msg, retry_after=self._retry_after(answer))
+        raise PermanentError(msg, remedy="Check the receiver's url and authorization.")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _headers(self, key: str, content: bytes) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "dependency-ops-sentinel",
+            "Idempotency-Key": key,
+        }
+        if self._config.authorization:
+            headers["Authorization"] = self._config.authorization.reveal()
+        if self._config.signing_secret:
+            at = self._clock.now() // SECOND
+            headers["X-DOS-Signature"] = sign(self._config.signing_secret, at, content)
+        return headers
+
+    def _retry_after(self, answer: Answer) -> float | None:
+        """Seconds to wait (RFC 9110, 10.2.3: a number of seconds or a date)."""
+        text = (answer.retry_after or "").strip()
+        if text.isdecimal():
+            return float(text)
+        try:
+            at = parsedate_to_datetime(text)
+        except (TypeError, ValueError):
+            return None
+        return max(0.0, at.timestamp() - self._clock.now() / SECOND)
+
+
+def payload(notification: Notification) -> Payload:
+    """The body for `notification`: a group of one alert."""
+    alert = notification.alert
+    labels, facts = dict(alert.labels), dict(alert.annotations)
+    link = facts.get("link", "")
+    group = {name: value for name, value in alert.labels if name in _GROUPED_BY}
+    inner = ", ".join(f'{name}="{value}"' for name, value in group.items())
+    return Payload(
+        version="4",
+        groupKey=f"{{}}:{{{inner}}}",
+        truncatedAlerts=0,
+        status=alert.state.value,
+        receiver=notification.receiver,
+        groupLabels=group,
+        commonLabels=labels,
+        commonAnnotations=facts,
+        externalURL=link.partition("/incidents/")[0],
+        alerts=[_alert(alert, labels, facts)],
+        dos=_Dos(
+            notification=notification.id,
+            alert=alert.id,
+            incident=alert.incident_id,
+            severity=alert.severity.value,
+            probable_cause=facts.get("cause"),
+            probability=facts.get("cause_probability"),
+            evidence=facts.get("evidence"),
+        ),
+    )
+
+
+def _alert(alert: Alert, labels: dict[str, str], facts: dict[str, str]) -> _Alert:
+    over = alert.state is AlertState.RESOLVED and alert.ends_at is not None
+    return _Alert(
+        status=alert.state.value,
+        labels=labels,
+        annotations=facts,
+        startsAt=to_rfc3339(alert.starts_at),
+        endsAt=to_rfc3339(alert.ends_at) if over and alert.ends_at is not None else _NEVER,
+        generatorURL=facts.get("link", ""),
+        fingerprint=alert.fingerprint,
+    )
+
+
+def sign(secret: Secret, at: int, content: bytes) -> str:
+    """The value of `X-DOS-Signature` for `content`, sent at `at` (seconds, Unix time)."""
+    digest = hmac.new(secret.reveal().encode(), f"{at}.".encode() + content, hashlib.sha256)
+    return f"t={at},v1={digest.hexdigest()}"
+
+
+PLUGIN = Plugin(Config, WebhookNotifier)

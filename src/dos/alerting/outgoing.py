@@ -1,0 +1,156 @@
+"""Where notifications may go: the policy for outgoing HTTP, shared by all notifiers.
+
+A URL in a configuration must not turn DOS into a way to reach what only DOS can reach (cloud
+metadata on 169.254.169.254, services on loopback, the inside of a network). So the host is
+resolved here, every address is judged, and the connection goes to the address that was judged:
+a name that resolves differently a moment later (DNS rebinding) changes nothing. Redirects are
+not followed, and proxies of the environment are not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
+
+import httpx2
+
+from dos.kit.errors import ConfigError, PermanentError, TransientError
+
+Address = IPv4Address | IPv6Address
+
+_ANSWER_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the other side said."""
+
+    status: int
+    retry_after: str | None
+    text: str
+    """The beginning of the body, for error messages."""
+
+
+class OutgoingPolicy:
+    """Which hosts may be reached.
+
+    Public addresses always may. Others only when allowed: a host name allows whatever it
+    resolves to, an address or a network (`10.0.0.0/8`) allows itself.
+
+    Args:
+        allow_hosts: Names, addresses and networks.
+
+    Raises:
+        ConfigError: An entry is empty or a URL.
+    """
+
+    def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
+        self._names: set[str] = set()
+        self._networks: list[IPv4Network | IPv6Network] = []
+        for entry in allow_hosts:
+            try:
+                self._networks.append(ip_network(entry, strict=False))
+            except ValueError:
+                if not entry or "/" in entry:
+                    msg = f"allow_hosts: {entry!r} is neither a host name, an address nor a network"
+                    raise ConfigError(
+                        msg + ".", remedy="Write for example hooks.internal, 127.0.0.1, 10.0.0.0/8."
+                    ) from None
+                self._names.add(entry.lower().rstrip("."))
+
+    def permits(self, host: str, address: Address) -> bool:
+        """Whether `host`, which resolved to `address`, may be reached."""
+        if host.lower().rstrip(".") in self._names:
+            return True
+        plain = getattr(address, "ipv4_mapped", None) or address
+        if any(plain in network for network in self._networks):
+            return True
+        return plain.is_global and not plain.is_multicast
+
+    async def resolve(self, host: str, port: int) -> Address:
+        """The address to connect to.
+
+        Raises:
+            TransientError: The name does not resolve now.
+            PermanentError: It resolves to an address that is not allowed.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            msg = f"{host} cannot be resolved: {error}."
+            raise TransientError(msg) from error
+        addresses = [ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
+        refused = [one for one in addresses if not self.permits(host, one)]
+        if refused or not addresses:
+            # One bad address among good ones is refused too: it is how rebinding starts.
+            msg = f"{host} is {refused[0] if refused else 'nowhere'}, which is not a public address"
+            raise PermanentError(
+                msg + ".",
+                remedy=f"If it is meant to be reached, add it: allow_hosts: [{host!r}].",
+            )
+        return addresses[0]
+
+
+class OutgoingClient:
+    """Posts to URLs that the policy permits, on connections that are kept open.
+
+    Args:
+        policy: What may be reached.
+        timeout: Seconds for each of connect, write and read.
+    """
+
+    def __init__(self, policy: OutgoingPolicy, *, timeout: float) -> None:
+        self._policy = policy
+        self._client = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send `content`.
+
+        Raises:
+            TransientError: No answer: unreachable, timed out, or it hung up.
+            PermanentError: The address is not allowed, or its certificate is not valid.
+        """
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        address = await self._policy.resolve(host, port)
+        pinned = httpx2.URL(url).copy_with(host=str(address))
+        try:
+            async with self._client.stream(
+                "POST",
+                pinned,
+                content=content,
+                headers={**headers, "Host": parts.netloc.rpartition("@")[2]},
+                extensions={"sni_hostname": host},
+            ) as response:
+                text = await _beginning(response)
+        except httpx2.TimeoutException as error:
+            msg = f"{host}:{port} did not answer in time ({type(error).__name__})."
+            raise TransientError(msg) from error
+        except httpx2.HTTPError as error:
+            msg = f"{host}:{port} failed: {str(error) or type(error).__name__}."
+            raise TransientError(msg) from error
+        return Answer(
+            status=response.status_code,
+            retry_after=response.headers.get("Retry-After"),
+            text=text,
+        )
+
+    async def close(self) -> None:
+        """Close the connections; idempotent."""
+        await self._client.aclose()
+
+
+async def _beginning(response: httpx2.Response) -> str:
+    """The first bytes of the body; the rest is not read, however long it is."""
+    head = b""
+    async for chunk in response.aiter_raw():
+        head += chunk
+        if len(head) >= _ANSWER_SHOWN:
+            break
+    return head[:_ANSWER_SHOWN].decode("utf-8", "replace")
