@@ -8,11 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class SeverityShares(BaseModel):
     """From which affected share of the business weight on a severity applies, 0 to 1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     sev1: float = Field(0.6, gt=0, le=1)
+    """From this share on: the worst."""
     sev2: float = Field(0.3, gt=0, le=1)
+    """From this share on: severe."""
     sev3: float = Field(0.1, gt=0, le=1)
+    """From this share on: noticeable; below it sev4."""
 
     @model_validator(mode="after")
     def _descending(self) -> SeverityShares:
@@ -25,24 +28,19 @@ class SeverityShares(BaseModel):
 class ImpactConfig(BaseModel):
     """The `impact` section of the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    weights: dict[str, float] = Field(
-        default_factory=dict, description="Business weight by entity id; 0 for what nobody misses."
-    )
-    default_weight: float = Field(1.0, ge=0, description="Weight of every other entity.")
-    at_risk: float = Field(
-        0.25,
-        ge=0,
-        le=1,
-        description="How much of its weight an entity counts that depends on an abnormal one "
-        "but is still normal itself.",
-    )
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Business weight by entity id; 0 for what nobody misses."""
+    default_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """Weight of every other entity."""
+    at_risk: float = Field(0.25, ge=0, le=1)
+    """How much of its weight an entity counts that depends on an abnormal one but is still
+    normal itself."""
     severity: SeverityShares = Field(default_factory=SeverityShares)
-    entry_points: tuple[str, ...] = Field(
-        (),
-        description="Entities where users come in, besides gateways and callers nobody calls.",
-    )
+    """From which affected share of the business weight on a severity applies, 0 to 1."""
+    entry_points: tuple[str, ...] = ()
+    """Entities where users come in, besides gateways and callers that nobody calls."""
 
     @model_validator(mode="after")
     def _weights_not_negative(self) -> ImpactConfig:

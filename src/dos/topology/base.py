@@ -13,25 +13,31 @@ from dos.model.ids import EntityId
 class DeclaredEdge(BaseModel):
     """An edge that a person vouches for; it never ages."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    caller: str = Field(min_length=1, description="Who uses the callee.")
-    callee: str = Field(min_length=1, description="Who is used.")
-    kind: EdgeKind = Field(EdgeKind.CALL, description="How the caller uses the callee.")
+    caller: str = Field(min_length=1)
+    """Who uses the callee."""
+    callee: str = Field(min_length=1)
+    """Who is used."""
+    kind: EdgeKind = EdgeKind.CALL
+    """How the caller uses the callee."""
 
 
 class DeclaredEntity(BaseModel):
     """What a person knows about an entity; it wins over what telemetry says."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    id: str = Field(min_length=1, description="`name` or `namespace/name`.")
-    kind: EntityKind = Field(EntityKind.UNKNOWN, description="What it is.")
-    name: str = Field("", description="Name for people; the id when empty.")
-    namespace: str = Field("", description="Namespace or environment.")
-    attributes: dict[str, str] = Field(
-        default_factory=dict, description="OpenTelemetry attribute names and values."
-    )
+    id: str = Field(min_length=1)
+    """`name` or `namespace/name`."""
+    kind: EntityKind = EntityKind.UNKNOWN
+    """What it is."""
+    name: str = ""
+    """Name for people; the id when empty."""
+    namespace: str = ""
+    """Namespace or environment."""
+    attributes: dict[str, str] = Field(default_factory=dict)
+    """OpenTelemetry attribute names and values."""
 
     def entity(self) -> Entity:
         """As the model's noun."""
@@ -47,17 +53,14 @@ class DeclaredEntity(BaseModel):
 class TopologyConfig(BaseModel):
     """The `topology` section of the configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    edge_ttl: Duration = Field(
-        3600.0, description="An edge that nobody saw for longer than this is dropped."
-    )
-    declared: tuple[DeclaredEdge, ...] = Field(
-        (), description="Edges that are always there, whatever telemetry says."
-    )
-    entities: tuple[DeclaredEntity, ...] = Field(
-        (), description="Kinds, names and attributes that telemetry does not tell."
-    )
+    edge_ttl: Duration = 3600.0
+    """An edge that nobody saw for longer than this is dropped. Declared ones never are."""
+    declared: tuple[DeclaredEdge, ...] = ()
+    """Edges that are always there, whatever telemetry says."""
+    entities: tuple[DeclaredEntity, ...] = ()
+    """Kinds, names and attributes that telemetry does not tell."""
 
     @field_validator("edge_ttl")
     @classmethod
