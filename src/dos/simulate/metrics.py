@@ -1,0 +1,152 @@
+"""What an observer measures of a flow: the series of each service, with the noise of counting.
+
+The noise is that of the measurement itself: requests are Poisson counts, errors are counts out
+of these, and a quantile estimated from n requests scatters by `√(p(1−p)/n) / f(x_p)` (the
+asymptotic standard error of a sample quantile). A service with little traffic therefore looks
+noisier than a busy one, as it does in production.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dos.model.entity import EntityKind
+from dos.model.telemetry import Float64Array, Int64Array, MetricKind, Role, SeriesSpec
+from dos.simulate.propagation import Flow, Physics
+
+_COUNTER = MetricKind.COUNTER
+_GAUGE = MetricKind.GAUGE
+CLIENT_SIDE: tuple[tuple[str, Role, str, MetricKind], ...] = (
+    ("request_rate", Role.TRAFFIC, "1/s", _GAUGE),
+    ("error_rate", Role.ERRORS, "ratio", _GAUGE),
+    ("latency_p50", Role.LATENCY, "seconds", _GAUGE),
+    ("latency_p95", Role.LATENCY, "seconds", _GAUGE),
+    ("latency_p99", Role.LATENCY, "seconds", _GAUGE),
+)
+"""What callers can see of a service: all there is for a third party."""
+OWN: tuple[tuple[str, Role, str, MetricKind], ...] = (
+    ("cpu_usage", Role.SATURATION, "ratio", _GAUGE),
+    ("memory_usage", Role.SATURATION, "ratio", _GAUGE),
+    ("connections", Role.SATURATION, "", _GAUGE),
+    ("queue_depth", Role.SATURATION, "", _GAUGE),
+    ("network_receive", Role.OTHER, "bytes/s", _GAUGE),
+    ("network_transmit", Role.OTHER, "bytes/s", _GAUGE),
+    ("restarts", Role.OTHER, "", _COUNTER),
+)
+"""What only the service and its host know."""
+NAMES = tuple(name for name, *_ in (*CLIENT_SIDE, *OWN))
+QUANTILES = (0.5, 0.95, 0.99)
+_Z = (0.0, 1.6448536, 2.3263479)
+"""Standard normal quantiles of `QUANTILES`."""
+_SCATTER = tuple(
+    math.sqrt(p * (1 - p)) / (math.exp(-z * z / 2) / math.sqrt(2 * math.pi))
+    for p, z in zip(QUANTILES, _Z, strict=True)
+)
+"""Standard error of the log of each quantile for σ = 1 and one request."""
+REQUEST_BYTES, RESPONSE_BYTES = 1_500.0, 6_000.0
+_SIDECAR_CONNECTIONS = 4.0
+"""Connections each replica keeps open without traffic: probes, pools, telemetry."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Counts of one tick, for those who accumulate. Arrays `[service]`."""
+
+    requests: Float64Array
+    """Whole requests."""
+    failed: Float64Array
+    """Whole requests that failed, at most `requests`."""
+
+
+class Meter:
+    """Measures the flows of one world; `series` is the table its values belong to."""
+
+    def __init__(self, physics: Physics) -> None:
+        self._physics = physics
+        specs: list[SeriesSpec] = []
+        picks: list[int] = []
+        count = len(physics.services)
+        for place, service in enumerate(physics.services):
+            external = service.kind is EntityKind.EXTERNAL
+            for row, (metric, role, unit, kind) in enumerate((*CLIENT_SIDE, *OWN)):
+                if external and row >= len(CLIENT_SIDE):
+                    break
+                specs.append(
+                    SeriesSpec(entity=service.id, metric=metric, role=role, unit=unit, kind=kind)
+                )
+                picks.append(row * count + place)
+        self.series = tuple(specs)
+        self._picks: Int64Array = np.array(picks, np.int64)
+
+    def count(self, flow: Flow, normals: Float64Array, uniforms: Float64Array) -> Measured:
+        """Requests and failures of one tick.
+
+        Args:
+            normals: `[2, service]` standard normal draws.
+            uniforms: `[service]` uniform draws.
+        """
+        seconds = self._physics.step_seconds
+        requests = _poisson(flow.arrivals * seconds, uniforms, normals[0])
+        ratio = flow.answers.errors
+        failed = _poisson(requests * ratio, uniforms, normals[1] * np.sqrt(1.0 - ratio))
+        return Measured(requests, np.minimum(failed, requests))
+
+    def values(self, flow: Flow, counted: Measured, normals: Float64Array) -> Float64Array:
+        """`[series]` what the metrics show for one tick.
+
+        Args:
+            normals: `[5, service]` standard normal draws.
+        """
+        physics, answers = self._physics, flow.answers
+        requests = np.maximum(counted.requests, 1.0)
+        scatter = answers.spread / np.sqrt(np.maximum(requests, 10.0))
+        p50, p95, p99 = (
+            np.exp(answers.location + z * answers.spread + error * scatter * normals[row])
+            for row, (z, error) in enumerate(zip(_Z, _SCATTER, strict=True))
+        )
+        p95 = np.maximum(p50, p95)
+        calls_out = np.bincount(physics.caller, flow.call_rate, len(requests))
+        receive = flow.arrivals * REQUEST_BYTES + calls_out * RESPONSE_BYTES
+        transmit = flow.served * RESPONSE_BYTES + calls_out * REQUEST_BYTES
+        jitter = 1.0 + 0.02 * normals[3]
+        table = np.stack(
+            (
+                counted.requests / physics.step_seconds,
+                counted.failed / requests,
+                p50,
+                p95,
+                np.maximum(p95, p99),
+                np.clip(flow.cpu * jitter + 0.005 * normals[4], 0.0, 1.0),
+                np.clip(flow.memory + 0.002 * normals[4], 0.0, 1.0),
+                np.rint(_SIDECAR_CONNECTIONS * physics.replicas + flow.in_flight * jitter),
+                np.maximum(0.0, np.rint(flow.waiting + 0.5 * normals[3])),
+                receive * jitter,
+                transmit * jitter,
+                flow.restarts,
+            )
+        )
+        return table.ravel()[self._picks]
+
+
+def _poisson(mean: Float64Array, uniform: Float64Array, normal: Float64Array) -> Float64Array:
+    """Poisson counts made of draws that are already there, so that no stream runs ahead.
+
+    Inversion for small means; above, the Cornish-Fisher expansion of the quantile (skewness term).
+    """
+    large = np.rint(mean + np.sqrt(mean) * normal + (normal * normal - 1.0) / 6.0)
+    small = mean < 4.0
+    if not small.any():
+        return np.maximum(0.0, large)
+    term = np.exp(-np.where(small, mean, 0.0))
+    below, count, k = term.copy(), np.zeros_like(mean), 0
+    open_ = small & (uniform > below)
+    while open_.any() and k < 40:
+        k += 1
+        count += open_
+        term = term * mean / k
+        below += term
+        open_ &= uniform > below
+    return np.where(small, count, np.maximum(0.0, large))

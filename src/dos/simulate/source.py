@@ -1,0 +1,196 @@
+"""The simulator as an ingest source, like any other: metrics, entities and edges, no truth.
+
+`run` delivers on the injected clock, `deliveries` as fast as it is asked. Both walk the same
+sequence: the graph, the back-fill (in chunks of many timestamps), then one frame per step and
+the graph again now and then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.ingest.base import Delivery, Sink
+from dos.kit.clock import SECOND, Clock, Millis, from_rfc3339
+from dos.kit.duration import Duration
+from dos.kit.errors import ConfigError
+from dos.kit.plugins import Plugin
+from dos.simulate.engine import Simulation
+from dos.simulate.scenario import (
+    Incidents,
+    RandomIncidents,
+    Scenario,
+    ScheduledFault,
+    read_scenario,
+)
+from dos.simulate.workload import Workload
+from dos.simulate.worlds import world
+
+_CHUNK_SAMPLES = 120_000
+"""Samples in one frame of back-fill, about."""
+
+
+class Config(BaseModel):
+    """Keys of `type: simulator`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    world: str = "shop"
+    """`shop`, `sketch` or `generated`."""
+    services: int = Field(default=50, ge=4, le=10_000)
+    """Size of a generated world."""
+    seed: int = 0
+    step: Duration = Field(default=15.0, gt=0)
+    """Between two samples of a series."""
+    history: Duration = 0.0
+    """Healthy past delivered as back-fill before the first live sample."""
+    start: str | None = None
+    """RFC 3339 time of the first live step; now, where it is not given."""
+    incidents: Literal["none", "random"] = "none"
+    chance: float = Field(default=0.1, ge=0, le=1)
+    """Probability per step, while nothing is wrong, that something breaks."""
+    quiet: Duration = 0.0
+    """After an incident, before the next may begin."""
+    scenario: list[ScheduledFault] | Path | None = None
+    """A timeline of faults, or a YAML file with one, relative to the start of live samples."""
+    graph_every: Duration = Field(default=300.0, gt=0)
+    """How often entities and edges are confirmed."""
+    day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
+    """How much traffic rises above its average in the busiest hour, as a ratio."""
+
+
+class SimulatorSource:
+    """Plays a world and delivers what can be seen of it from outside.
+
+    The simulation is built with the first delivery, since only then the clock says when it
+    starts. `simulation` gives access to it, for injections and the truth.
+    """
+
+    def __init__(self, config: Config, *, name: str, clock: Clock, rng: Random) -> None:
+        del rng  # the configured seed alone decides, so that a run can be repeated by itself
+        self._config = config
+        self._name = name
+        self._clock = clock
+        self._world = world(config.world, services=config.services, seed=config.seed)
+        self._step = round(config.step * SECOND)
+        self._origin: Millis | None = None if config.start is None else _start(config, name)
+        self._simulation: Simulation | None = None
+        self._stream: Iterator[tuple[Millis, Delivery]] | None = None
+        self._pending: tuple[Millis, Delivery] | None = None
+        self._resume_after: Millis | None = None
+        if isinstance(config.scenario, Path):
+            self._timeline = read_scenario(config.scenario)
+        else:
+            self._timeline = config.scenario or []
+        if self._timeline:
+            Scenario(self._timeline, self._world, Millis(0))  # unknown targets are refused now
+
+    @property
+    def simulation(self) -> Simulation:
+        """The simulation behind the source."""
+        if self._simulation is None:
+            self._simulation = self._build()
+        return self._simulation
+
+    @property
+    def origin(self) -> Millis:
+        """Time before the first live step; to be configured as `start` to repeat the run."""
+        if self._origin is None:
+            after = self._resume_after
+            now = self._clock.now() if after is None else after
+            self._origin = Millis(now - now % self._step)
+        return self._origin
+
+    def resume(self, after: Millis) -> None:
+        """Go on after `after`, the newest sample the pipeline has, instead of from the start.
+
+        With a configured `start` the same world is regenerated up to `after`, running faults
+        included. Without one there is no past to regenerate: the world starts anew at `after`.
+        Must be called before the first delivery.
+        """
+        self._resume_after = after
+
+    async def run(self, sink: Sink) -> None:
+        """Deliver each step when the clock reaches it; endless, until cancelled."""
+        while True:
+            at, delivery = self._peek()
+            await self._clock.sleep(max(0.0, (at - self._clock.now()) / SECOND))
+            await sink.deliver(delivery)
+            self._pending = None
+
+    def deliveries(self, until: Millis) -> Iterator[tuple[Millis, Delivery]]:
+        """All that is due up to and including `until`, with the time at which it is due."""
+        while True:
+            at, delivery = self._peek()
+            if at > until:
+                return
+            self._pending = None
+            yield at, delivery
+
+    def _peek(self) -> tuple[Millis, Delivery]:
+        """The next delivery, kept until it was handed over."""
+        if self._pending is None:
+            if self._stream is None:
+                self._stream = self._sequence()
+            self._pending = next(self._stream)
+        return self._pending
+
+    def _sequence(self) -> Iterator[tuple[Millis, Delivery]]:
+        simulation, origin = self.simulation, self.origin
+        if self._resume_after is not None:
+            simulation.fast_forward(self._resume_after)
+        first = Millis(max(origin, simulation.now))
+        yield first, self._graph()
+        chunk = max(1, _CHUNK_SAMPLES // len(simulation.series))
+        while simulation.now < origin:
+            left = (origin - simulation.now) // self._step
+            yield origin, Delivery(frame=simulation.ticks(min(chunk, left)), history=True)
+        per_graph = max(1, round(self._config.graph_every / self._config.step))
+        for step in count(1):
+            frame = simulation.tick()
+            yield simulation.now, Delivery(frame=frame)
+            if step % per_graph == 0:
+                yield simulation.now, self._graph()
+
+    def _graph(self) -> Delivery:
+        return Delivery(entities=self.simulation.entities, edges=self.simulation.edges())
+
+    def _build(self) -> Simulation:
+        config, origin = self._config, self.origin
+        past = -(-round(config.history * SECOND) // self._step) * self._step
+        if self._resume_after is not None and config.start is None:
+            past = 0
+        return Simulation(
+            self._world,
+            seed=config.seed,
+            step_seconds=config.step,
+            start=Millis(origin - past),
+            incidents=self._incidents(origin),
+            workload=Workload(day_amplitude=config.day_amplitude),
+        )
+
+    def _incidents(self, origin: Millis) -> Incidents | None:
+        if self._timeline:
+            return Scenario(self._timeline, self._world, origin)
+        if self._config.incidents == "random":
+            config = self._config
+            return RandomIncidents(
+                self._world, config.seed, since=origin, chance=config.chance, quiet=config.quiet
+            )
+        return None
+
+
+def _start(config: Config, name: str) -> Millis:
+    try:
+        return from_rfc3339(str(config.start))
+    except ValueError as error:
+        msg = f"Source {name!r}: start {config.start!r} is not a time."
+        raise ConfigError(msg, remedy="Write for example 2026-11-23T14:30:00Z.") from error
+
+
+PLUGIN = Plugin(Config, SimulatorSource)

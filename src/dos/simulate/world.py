@@ -1,0 +1,136 @@
+"""What there is to simulate: services and who calls whom.
+
+A `World` is plain data, sized by intent: an author states how busy a service is on an average
+day (`cpu`) and how long one request takes it (`service_time`); its capacity follows from the
+demand that reaches it. Edges form a DAG, so load can be followed from the entry points down and
+latency and errors from the leaves up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dos.kit.errors import ConfigError
+from dos.model.entity import Entity, EntityKind
+from dos.model.graph import EdgeKind
+from dos.model.ids import EntityId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedService:
+    """One workload, datastore, queue or third party."""
+
+    name: str
+    kind: EntityKind = EntityKind.SERVICE
+    namespace: str = ""
+    replicas: int = 2
+    cpu: float = 0.35
+    """Ratio of its capacity in use at the average demand."""
+    service_time: float = 0.02
+    """Mean seconds of its own work for one request, unloaded and without callees."""
+    dispersion: float = 0.7
+    """Coefficient of variation of the service time."""
+    memory: float = 0.45
+    """Ratio of the memory limit in use just after a garbage collection."""
+    error_rate: float = 0.001
+    """Ratio of requests that fail on a good day for reasons of its own."""
+
+    @property
+    def id(self) -> EntityId:
+        """`name`, or `namespace/name` where there is a namespace."""
+        return EntityId(f"{self.namespace}/{self.name}" if self.namespace else self.name)
+
+    def entity(self) -> Entity:
+        """As a node of the dependency graph."""
+        return Entity(id=self.id, kind=self.kind, name=self.name, namespace=self.namespace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """An edge: `caller` uses `callee` while it handles a request."""
+
+    caller: EntityId
+    callee: EntityId
+    kind: EdgeKind = EdgeKind.CALL
+    per_request: float = 1.0
+    """Calls of the callee for one request of the caller, on average."""
+    timeout: float = 1.0
+    """Seconds until the caller gives up."""
+    retries: int = 1
+    """Further tries after a failed call."""
+    retry_budget: float = 1.0
+    """Retries per call at most, as a ratio (Linkerd and Finagle call it the same)."""
+    criticality: float = 1.0
+    """Share of finally failed calls that fail the caller's request; below 1 there is a fallback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Services, calls and where users come in; checked on construction.
+
+    Raises:
+        ConfigError: Two services of one name, a call of an unknown service, or a cycle.
+    """
+
+    name: str
+    services: tuple[SimulatedService, ...]
+    calls: tuple[Call, ...]
+    entries: Mapping[EntityId, float]
+    """Requests per second that users bring to each entry point, averaged over the week."""
+    _level: dict[EntityId, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        known = {service.id for service in self.services}
+        if len(known) != len(self.services):
+            msg = f"World {self.name!r} has two services of the same name."
+            raise ConfigError(msg, remedy="Give each service of a namespace its own name.")
+        named = {*self.entries, *(c.caller for c in self.calls), *(c.callee for c in self.calls)}
+        for name in sorted(named - known):
+            msg = f"World {self.name!r} calls a service {name!r} that it does not have."
+            raise ConfigError(msg, remedy=f"Use one of: {', '.join(sorted(known))}.")
+        object.__setattr__(self, "_level", self._levels())
+
+    def level(self, service: EntityId) -> int:
+        """The longest way from an entry point in calls; every callee is below its callers."""
+        return self._level[service]
+
+    def service(self, service: EntityId) -> SimulatedService:
+        """The service of that id.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        for one in self.services:
+            if one.id == service:
+                return one
+        msg = f"World {self.name!r} has no service {service!r}."
+        names = ", ".join(one.id for one in self.services[:20])
+        raise ConfigError(msg, remedy=f"Use one of: {names}.")
+
+    def demand(self) -> dict[EntityId, float]:
+        """Requests per second that reach each service on average, all going well."""
+        rate = {service.id: self.entries.get(service.id, 0.0) for service in self.services}
+        for call in sorted(self.calls, key=lambda call: self._level[call.caller]):
+            rate[call.callee] += rate[call.caller] * call.per_request
+        return rate
+
+    def _levels(self) -> dict[EntityId, int]:
+        waiting = {service.id: 0 for service in self.services}
+        callees: dict[EntityId, list[EntityId]] = {service: [] for service in waiting}
+        for call in self.calls:
+            waiting[call.callee] += 1
+            callees[call.caller].append(call.callee)
+        level = {service: 0 for service, callers in waiting.items() if callers == 0}
+        ready = list(level)
+        for service in ready:  # grows while it is walked: Kahn's topological order
+            for callee in callees[service]:
+                level[callee] = max(level.get(callee, 0), level[service] + 1)
+                waiting[callee] -= 1
+                if waiting[callee] == 0:
+                    ready.append(callee)
+        if len(ready) < len(self.services):
+            stuck = sorted(service for service, callers in waiting.items() if callers > 0)
+            msg = f"World {self.name!r} has a cycle of calls through {', '.join(stuck[:5])}."
+            raise ConfigError(msg, remedy="Remove one of the calls: calls must form a DAG.")
+        return level
