@@ -1,0 +1,1 @@
+"""Alembic's environment. The store runs the migrations itself when it opens."""
