@@ -1,0 +1,71 @@
+"""Who may change state: for now one static token, or nobody but this machine."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from dos.api.access import BackendDep
+from dos.api.errors import ProblemError
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="writeToken",
+    description="Needed for requests that change state once `api.write_token` is configured.",
+)
+
+
+def require_writer(
+    request: Request,
+    backend: BackendDep,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    """Let a request pass that may change state.
+
+    With a token configured the request must carry it. Without one only connections that never
+    leave this machine may write: an open port must not take in anonymous data.
+
+    Raises:
+        ProblemError: 401 without the right token, 403 from beyond loopback without a token.
+    """
+    token = backend.write_token
+    if token is None:
+        if not _is_local(request):
+            detail = (
+                "Anonymous writes are taken from this machine only. "
+                "Configure a write token to let others write."
+            )
+            raise ProblemError(403, "anonymous-write", detail)
+        return
+    sent = given.credentials.encode() if given else b""
+    if not hmac.compare_digest(sent, token.reveal().encode()):
+        detail = "Send `Authorization: Bearer <write token>` with the configured token."
+        raise ProblemError(401, "token-needed", detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _is_local(request: Request) -> bool:
+    """Whether both ends of the connection are on loopback, or it is a Unix socket.
+
+    Both, because behind a proxy on this machine the server's end is loopback for everybody,
+    while the client's is what the proxy forwarded.
+    """
+    server = request.scope.get("server")
+    if server is None or server[1] is None:
+        return server is not None
+    return request.client is not None and all(
+        _is_loopback(host) for host in (server[0], request.client.host)
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Writer = Depends(require_writer)

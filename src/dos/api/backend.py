@@ -1,0 +1,150 @@
+"""What the API needs of the application; `dos.app` provides it.
+
+All methods are called on the event loop of the API, but for `analyze`, which is called in a
+worker thread because it may compute for seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from dos.ingest.base import Delivery, SourceStatus
+from dos.kit.clock import Clock, Millis
+from dos.kit.secret import Secret
+from dos.model.anomaly import Anomaly
+from dos.model.graph import EdgeEvidence, GraphSnapshot
+from dos.model.ids import EntityId, SeriesId
+from dos.model.overview import ServiceStatus
+from dos.model.registry import SeriesRegistry
+from dos.model.rootcause import RootCause
+from dos.model.telemetry import SampleFrame
+from dos.storage.base import Store, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A part of DOS itself: the pipeline, the store, the outbox, …"""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    """What is wrong and what to do about it, as a sentence; may be empty when ok."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether DOS can do its work.
+
+    A failing source does not make it unready (the rest goes on): that is `SourceStatus`'s to say.
+    """
+
+    ok: bool
+    """False only when the pipeline or the store cannot work."""
+    components: tuple[Component, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PostedCase:
+    """Recorded telemetry that somebody wants analysed, apart from the live system."""
+
+    frame: SampleFrame
+    """Its `series` are in the order in which they were posted; samples sorted by time."""
+    edges: tuple[EdgeEvidence, ...] = ()
+    """Who calls whom; without any, the ranker has only the series to go by."""
+    trouble_began_at: Millis | None = None
+    """What comes before is the normal to compare with; None: to be found out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """What a case shows."""
+
+    anomalies: tuple[Anomaly, ...]
+    """`series_id` is the position in the case's `frame.series`; most deviating first."""
+    root_cause: RootCause | None
+    """None when nothing is abnormal, so that nothing has a cause."""
+
+
+class Backend(Protocol):
+    """The running application, seen from its HTTP side."""
+
+    @property
+    def store(self) -> Store:
+        """Decisions and what follows from them."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The application's clock (virtual in a simulation)."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of DOS."""
+        ...
+
+    @property
+    def started_at(self) -> Millis:
+        """When the application started, on its clock."""
+        ...
+
+    @property
+    def registry(self) -> SeriesRegistry:
+        """The live series registry; the API only reads it."""
+        ...
+
+    @property
+    def write_token(self) -> Secret | None:
+        """Bearer token that requests which change state must carry; None: none configured."""
+        ...
+
+    def sources(self) -> Sequence[SourceStatus]:
+        """Every configured source."""
+        ...
+
+    def ready(self) -> Readiness:
+        """Whether DOS can do its work now."""
+        ...
+
+    def services(self) -> Sequence[ServiceStatus]:
+        """Every known entity now, sorted by id."""
+        ...
+
+    def service(self, entity: EntityId) -> ServiceStatus | None:
+        """One entity now, or None when it was never seen."""
+        ...
+
+    def graph(self) -> GraphSnapshot:
+        """The dependency graph now; for the past there is `store.graph(at)`."""
+        ...
+
+    def samples(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> Window:
+        """Samples in `[start, end]`, clipped to what is kept."""
+        ...
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Hand telemetry to the pipeline; False when its queue is full (nothing was taken)."""
+        ...
+
+    def analyze(self, case: PostedCase) -> Analysis:
+        """Find the anomalies of a case and rank their causes. Changes nothing; thread-safe.
+
+        Raises:
+            PermanentError: The case cannot be analysed; the message says why.
+        """
+        ...
+
+    def metrics_text(self) -> bytes:
+        """DOS' own metrics in the Prometheus text format 0.0.4."""
+        ...
+
+    async def wait_for_event(self, after: int) -> None:
+        """Return once the store has an event with a sequence number beyond `after`."""
+        ...
+
+
+OpenBackend = Callable[[], AbstractAsyncContextManager[Backend]]
+"""Starts the application on entering and stops it on leaving."""

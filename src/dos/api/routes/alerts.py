@@ -1,0 +1,58 @@
+"""Alerts and the ledger of what was sent about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from dos.api.access import BackendDep
+from dos.api.errors import not_found, problems
+from dos.api.schemas import AlertDetail, AlertOut, DeliveryOut
+from dos.api.wire import Page, decode_cursor, encode_cursor
+from dos.kit.clock import Millis
+from dos.model.alert import AlertState
+from dos.model.ids import AlertId, IncidentId
+
+router = APIRouter(prefix="/alerts", tags=["alerts"])
+
+
+class AlertPage(Page[AlertOut]):
+    """Alerts, newest first."""
+
+
+@router.get("", operation_id="listAlerts", summary="List alerts", responses=problems(422))
+async def list_alerts(
+    backend: BackendDep,
+    state: Annotated[AlertState | None, Query(description="Only in this state.")] = None,
+    incident: Annotated[IncidentId | None, Query(description="Only of this incident.")] = None,
+    cursor: Annotated[
+        str | None, Query(max_length=500, description="`next` of the page before.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> AlertPage:
+    """Newest first."""
+    before: tuple[Millis, AlertId] | None = None
+    if cursor is not None:
+        at, identity = decode_cursor(cursor)
+        before = at, AlertId(identity)
+    rows = await backend.store.alerts(
+        state=state, incident=incident, before=before, limit=limit + 1
+    )
+    page = rows[:limit]
+    return AlertPage(
+        items=[AlertOut.model_validate(row) for row in page],
+        next=encode_cursor(page[-1].starts_at, page[-1].id) if len(rows) > limit else None,
+    )
+
+
+@router.get("/{alert_id}", operation_id="getAlert", summary="One alert", responses=problems(404))
+async def get_alert(alert_id: AlertId, backend: BackendDep) -> AlertDetail:
+    """One alert, and for each notification whether, when and how often it was tried."""
+    alert = await backend.store.alert(alert_id)
+    if alert is None:
+        raise not_found("alert", alert_id)
+    rows = await backend.store.ledger(alert_id)
+    return AlertDetail.model_validate(alert).model_copy(
+        update={"notifications": tuple(DeliveryOut.of(row) for row in rows)}
+    )
