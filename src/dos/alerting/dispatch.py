@@ -12,6 +12,7 @@ crash in between repeats it with the same id.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -109,6 +110,11 @@ class Dispatcher:
         self._taken: set[str] = set()
         """Sent, but the ledger could not be written: to be marked, not sent again."""
         self._retired: list[Notifier] = []
+        self._running = False
+        self._looked = asyncio.Event()
+        """Set after each look at the outbox."""
+        self._next_due = 0.0
+        """When, as of that look, something not on its way can be delivered; ms."""
         self._log = log.get("alerting")
         self.add(receivers)
 
@@ -149,32 +155,48 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Deliver until cancelled. A delivery that is cut off is repeated by the next run."""
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                self._wake.clear()
-                wait = self._policy.poll
-                try:
-                    wait = min(wait, await self._round(tasks))
-                except Exception:  # noqa: BLE001  supervision: the store may be away for a while
-                    self._log.exception("outbox_unreadable", retry_in=wait)
-                await self._first(self._wake.wait(), self._clock.sleep(wait))
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    self._wake.clear()
+                    wait = self._policy.poll
+                    try:
+                        wait = min(wait, await self._round(tasks))
+                    except Exception:  # noqa: BLE001  supervision: the store may be away for a while
+                        self._log.exception("outbox_unreadable", retry_in=wait)
+                    await self._first(self._wake.wait(), self._clock.sleep(wait))
+        finally:
+            self._running = False
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109  on the injected clock
-        """Wait until everything is delivered or given up, while `run` runs.
+        """Deliver what can be delivered within `timeout` seconds; `run` may run or not.
 
-        Args:
-            timeout: Seconds to wait at most.
+        Does not wait for what is put off beyond then, or has no receiver.
 
         Returns:
             How many notifications are left; they stay in the outbox for the next start.
         """
-        deadline = self._clock.monotonic() + timeout
-        while left := len(await self._pending()):
-            if self._clock.monotonic() >= deadline:
-                return left
-            self.wake()
-            await self._clock.sleep(0.05)
-        return 0
+        deadline = self._clock.now() + timeout * SECOND
+        work = None if self._running else asyncio.create_task(self.run(), name="drain")
+        try:
+            await self._first(self._settled(deadline), self._clock.sleep(timeout))
+        finally:
+            if work:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        return len(await self._pending())
+
+    async def _settled(self, deadline: float) -> None:
+        """Return once nothing is on its way and nothing becomes due before `deadline`."""
+        self._looked.clear()
+        self.wake()
+        while True:
+            await self._looked.wait()
+            self._looked.clear()
+            busy = any(lane.busy for lane in self._lanes.values())
+            if not busy and self._next_due > deadline:
+                return
 
     async def close(self) -> None:
         """Release the notifiers; after `run` was cancelled."""
@@ -184,27 +206,26 @@ class Dispatcher:
     async def _round(self, tasks: asyncio.TaskGroup) -> float:
         """Start a delivery wherever something is due; returns seconds until more is."""
         now = self._clock.now()
-        wait = self._policy.poll
         by_receiver: dict[str, list[Outgoing]] = {}
         for row in await self._pending():
             by_receiver.setdefault(row.notification.receiver, []).append(row)
-        for name in by_receiver.keys() - self._lanes.keys():
+        for name in sorted(by_receiver.keys() - self._lanes.keys()):
             await self._orphans(name, by_receiver[name], now)
+        next_due = math.inf
         for name, lane in self._lanes.items():
-            rows = by_receiver.get(name, [])
-            lane.pending = len(rows)
-            heads = _heads(rows)
+            heads = _heads(by_receiver.get(name, ()))
+            lane.pending = len(by_receiver.get(name, ()))
             if lane.busy or not heads:
                 continue
+            trial = now + lane.breaker.seconds_until_trial() * SECOND
             due = [row for row in heads if row.not_before <= now]
-            until_trial = lane.breaker.seconds_until_trial()
-            if due and until_trial <= 0:
+            if due and trial <= now:
                 lane.task = tasks.create_task(self._deliver(lane, due), name=f"deliver-{name}")
-            elif due:
-                wait = min(wait, until_trial)
             else:
-                wait = min(wait, (min(row.not_before for row in heads) - now) / SECOND)
-        return max(0.0, wait)
+                next_due = min(next_due, max(trial, min(row.not_before for row in heads)))
+        self._next_due = next_due
+        self._looked.set()
+        return (next_due - now) / SECOND
 
     async def _pending(self) -> Sequence[Outgoing]:
         """Everything not yet delivered, oldest first.

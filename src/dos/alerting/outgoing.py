@@ -22,6 +22,7 @@ from dos.kit.errors import ConfigError, PermanentError, TransientError
 
 Address = IPv4Address | IPv6Address
 
+_WRAPPING = tuple(ip_network(text) for text in ("::ffff:0:0/96", "64:ff9b::/96", "::/96"))
 _ANSWER_SHOWN = 200
 
 
@@ -66,10 +67,11 @@ class OutgoingPolicy:
         """Whether `host`, which resolved to `address`, may be reached."""
         if host.lower().rstrip(".") in self._names:
             return True
-        plain = getattr(address, "ipv4_mapped", None) or address
+        plain = _unwrapped(address)
         if any(plain in network for network in self._networks):
             return True
-        return plain.is_global and not plain.is_multicast
+        site_local = isinstance(plain, IPv6Address) and plain.is_site_local
+        return plain.is_global and not plain.is_multicast and not site_local
 
     async def resolve(self, host: str, port: int) -> Address:
         """The address to connect to.
@@ -96,6 +98,20 @@ class OutgoingPolicy:
         return addresses[0]
 
 
+def _unwrapped(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address leads to, if it does, else `address` itself.
+
+    IPv4-mapped and -compatible (RFC 4291, 2.5.5), 6to4 (RFC 3056) and NAT64 (RFC 6052).
+    """
+    if isinstance(address, IPv4Address):
+        return address
+    if address.sixtofour:
+        return address.sixtofour
+    if any(address in network for network in _WRAPPING) and int(address) > 1:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
 class OutgoingClient:
     """Posts to URLs that the policy permits, on connections that are kept open.
 
@@ -112,8 +128,8 @@ class OutgoingClient:
         """Send `content`.
 
         Raises:
-            TransientError: No answer: unreachable, timed out, or it hung up.
-            PermanentError: The address is not allowed, or its certificate is not valid.
+            TransientError: No answer: unreachable, timed out, hung up, or no valid certificate.
+            PermanentError: The address is not allowed.
         """
         parts = urlsplit(url)
         host = parts.hostname or ""
