@@ -19,7 +19,7 @@ from dos.model.telemetry import BoolArray, Float64Array, Int64Array, SeriesSpec
 GUARD = 5 * MINUTE
 """How late the suspected start may be: samples this close before it are not taken as normal."""
 ENOUGH_BASELINE = 12
-"""Baseline samples below which the guard is shortened rather than the baseline."""
+"""Baseline samples of a series below which its guard is shortened rather than its baseline."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,17 +59,17 @@ class Case:
         return tuple(dict.fromkeys(spec.entity for spec in self.series))
 
     def windows(self) -> tuple[BoolArray, BoolArray]:
-        """Which times are surely normal, and which may belong to the incident: two `[time]` masks.
+        """Which samples are surely normal, and which may be abnormal: masks `[time, series]`.
 
         The suspected start may be late, so the last `GUARD` before it belongs to the suspect
-        window, where each series' own onset is searched. With little history the guard shrinks,
-        down to nothing, so that up to `ENOUGH_BASELINE` samples stay in the baseline.
+        window, where each series' own onset is searched. For a series with little history the
+        guard shrinks, down to nothing, so that its first `ENOUGH_BASELINE` samples stay in the
+        baseline. Infinite values count as missing.
         """
+        present = np.isfinite(self.values)
         before = self.times < self.start
         guarded = self.times < self.start - GUARD
-        wanted = min(ENOUGH_BASELINE, int(before.sum()))
-        baseline = guarded
-        if int(guarded.sum()) < wanted:
-            baseline = np.zeros(len(self.times), np.bool_)
-            baseline[:wanted] = True
-        return baseline, ~baseline & (self.times <= self.end)
+        nth = np.cumsum(present, axis=0)
+        baseline = present & before[:, None] & (guarded[:, None] | (nth <= ENOUGH_BASELINE))
+        suspect = present & ~baseline & (self.times <= self.end)[:, None]
+        return baseline, suspect

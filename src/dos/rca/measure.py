@@ -48,8 +48,10 @@ class Measured:
 def measure(case: Case) -> Measured:
     """Measure every series of `case`; O(time × series × log time)."""
     baseline, suspect = case.windows()
-    center, scale = normal(case.values[baseline], case.series, case.values[suspect])
-    return _stretches(case.values[suspect], case.times[suspect], center, scale, case.end)
+    rows = suspect.any(axis=1)
+    inside = np.where(suspect, case.values, np.nan)[rows]
+    center, scale = normal(np.where(baseline, case.values, np.nan), case.series, inside)
+    return _stretches(inside, case.times[rows], center, scale, case.end)
 
 
 def column_quantiles(values: Float64Array, *levels: float) -> tuple[Float64Array, ...]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.kit.clock import MINUTE
 from dos.model.ids import EntityId
-from dos.model.telemetry import Float64Array, Int64Array, Role
+from dos.model.telemetry import Float64Array, Int64Array, Role, SeriesSpec
 from dos.rca.case import Case
 from dos.rca.measure import Measured
 
@@ -75,12 +75,12 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     entities = case.entities()
     place = {entity: i for i, entity in enumerate(entities)}
     owner = np.array([place[spec.entity] for spec in case.series], np.intp)
-    roles = [spec.role for spec in case.series]
+    groups = [_group(spec) for spec in case.series]
     peak = {
         group: _peak(
             strength,
             owner,
-            np.array([_group(role) == group for role in roles], np.bool_),
+            np.array([one == group for one in groups], np.bool_),
             len(entities),
         )
         for group in ("symptom", "resource", "traffic", "other")
@@ -137,7 +137,10 @@ def trouble_onset(measured: Measured, strength: Float64Array, start: int) -> int
     return int(np.quantile(measured.onset[strong], 0.5, method="lower"))
 
 
-def _group(role: Role) -> str:
+def _group(spec: SeriesSpec) -> str:
+    role = spec.role
+    if ("scope", "self") in spec.labels:
+        return "resource"  # time in its own code: nobody it calls can be blamed for it
     if role.is_golden:
         return "symptom"
     return {Role.SATURATION: "resource", Role.TRAFFIC: "traffic"}.get(role, "other")

@@ -1,0 +1,1 @@
+"""Evaluate: replay recordings, score rankings against the truth, benchmark."""
