@@ -26,6 +26,7 @@ from dos.kit.errors import TransientError
 from dos.model.ids import SeriesId
 from dos.model.telemetry import Float32Array, Int64Array, MetricBatch
 from dos.storage.base import Window
+from dos.storage.history.precision import as_float32
 
 LANES = 1024
 """Series per block."""
@@ -34,7 +35,6 @@ _HEADER = struct.Struct("<8sqqq")
 """Magic, resolution in ms, rows, series per block."""
 _PAGE = 4096
 _NEVER = -1
-_LARGEST = float(np.finfo(np.float32).max)
 _logger = log.get("storage")
 
 
@@ -106,7 +106,7 @@ class RingHistory:
             pairs = np.flatnonzero(np.bincount(block * self._rows + rows))
             self._claim(pairs // self._rows, pairs % self._rows)
             where += self._first_value + rows * LANES
-        self._cells[where] = np.clip(value, -_LARGEST, _LARGEST).astype(np.float32)
+        self._cells[where] = as_float32(value)
 
     def window(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> Window:
         """Samples of `series` in `[start, end]`, clipped to what is kept.

@@ -316,9 +316,7 @@ class SqlStore:
             if (await connection.execute(known)).first() is None:
                 raise KeyError(notification_id)
 
-    async def _documents(
-        self, query: sa.Select[str], adapter: TypeAdapter[T]
-    ) -> Sequence[T]:
+    async def _documents(self, query: sa.Select[str], adapter: TypeAdapter[T]) -> Sequence[T]:
         async with self._reading() as connection:
             bodies = (await connection.scalars(query)).all()
         return [adapter.validate_json(body) for body in bodies]
