@@ -13,7 +13,6 @@ from typing import TypedDict
 from anyio import CapacityLimiter
 from fastapi import APIRouter, FastAPI
 
-from dos import __version__
 from dos.api import errors
 from dos.api.backend import Backend, OpenBackend
 from dos.api.context import RequestContext
@@ -36,6 +35,7 @@ from dos.api.routes import (
 )
 from dos.api.shutdown import Stopping, watch_shutdown
 from dos.kit.plugins import resolve
+from dos.kit.version import __version__
 
 _DESCRIPTION = """
 Watches services and what they depend on: anomalies, incidents, root causes with evidence, alerts

@@ -47,7 +47,7 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PostedCase:
+class Case:
     """Recorded telemetry that somebody wants analysed, apart from the live system."""
 
     frame: SampleFrame
@@ -129,7 +129,7 @@ class Backend(Protocol):
         """Hand telemetry to the pipeline; False when its queue is full (nothing was taken)."""
         ...
 
-    def analyze(self, case: PostedCase) -> Analysis:
+    def analyze(self, case: Case) -> Analysis:
         """Find the anomalies of a case and rank their causes. Changes nothing; thread-safe.
 
         Raises:

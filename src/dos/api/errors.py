@@ -114,17 +114,27 @@ def install(app: FastAPI) -> None:
 
 async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
+    if error.status_code == 404 and not isinstance(error, ProblemError):
+        error = HTTPException(404, "There is nothing at this path; / names what there is.")
     return problem_response(request, error)
 
 
 async def _on_validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this class only
     found = error.errors()
-    if any(one["type"] == "json_invalid" for one in found):
+    if found[0]["type"] == "json_invalid":
         at = found[0]["loc"][-1]
         detail = f"The body is not JSON: {found[0]['ctx']['error']} at character {at}."
         return problem_response(request, ProblemError(400, "malformed-body", detail))
-    items = [ProblemItem(location=_location(one["loc"]), message=one["msg"]) for one in found]
+    if isinstance(error.body, bytes):  # FastAPI reads JSON only where it is declared
+        detail = "Send JSON, with the header Content-Type: application/json."
+        return problem_response(request, ProblemError(415, "unsupported-media-type", detail))
+    items = [
+        ProblemItem(
+            location=_location(one["loc"]), message=one["msg"].removeprefix("Value error, ")
+        )
+        for one in found
+    ]
     first = f"{items[0].location}: {items[0].message}."
     more = f" ({len(items) - 1} more in `errors`.)" if len(items) > 1 else ""
     return problem_response(
@@ -144,7 +154,8 @@ async def _on_dos(request: Request, error: Exception) -> JSONResponse:
 
 
 def _location(loc: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in loc)
+    """`query.limit`; a key of the body may hold half a surrogate pair, which no encoding takes."""
+    return ".".join(str(part) for part in loc).encode(errors="replace").decode()
 
 
 _WHY = {

@@ -1,4 +1,4 @@
-"""How much body a request may carry.
+"""What is refused before any route sees it: large bodies, and addresses with a NUL.
 
 FastAPI's own `max_body_size` answers in plain text when the route does not read the body; here
 every refusal is a problem document.
@@ -31,7 +31,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refused = self._refusal(Headers(scope=scope))
+        refused = _nul(scope) or self._refusal(Headers(scope=scope))
         if refused is not None:
             await problem_response(Request(scope), refused)(scope, receive, send)
             return
@@ -58,6 +58,13 @@ class BodyLimit:
         if declared.isascii() and declared.isdigit() and int(declared) > MAX_BODY:
             return _too_large()
         return None
+
+
+def _nul(scope: Scope) -> ProblemError | None:
+    """Refuse NUL in the address: no id holds one, and PostgreSQL fails on text that does."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+        return ProblemError(400, "malformed-address", "The address holds a NUL character.")
+    return None
 
 
 def _too_large() -> ProblemError:

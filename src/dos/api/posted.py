@@ -7,13 +7,15 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from dos.api.backend import PostedCase
+from dos.api.backend import Case
 from dos.ingest.roles import meaning_of
 from dos.ingest.samples import Name, Timestamp
-from dos.kit.clock import Millis
+from dos.kit.clock import Millis, from_rfc3339
 from dos.model.graph import EdgeEvidence, EdgeKind
 from dos.model.ids import EntityId
 from dos.model.telemetry import MetricKind, Role, SampleFrame, SeriesSpec
+
+_LAST = from_rfc3339("9999-12-31T23:59:59Z")
 
 
 def _number_or_none(value: object) -> object:
@@ -27,6 +29,8 @@ def _number_or_none(value: object) -> object:
         return None
     return value
 
+
+PostedTime = Annotated[Timestamp, Field(le=_LAST)]
 
 PostedValue = Annotated[
     float | None,
@@ -56,7 +60,7 @@ class PostedSeries(BaseModel):
     kind: MetricKind | None = Field(
         default=None, description="`counter` for running totals; else read off the name."
     )
-    points: list[tuple[Timestamp, PostedValue]] = Field(
+    points: list[tuple[PostedTime, PostedValue]] = Field(
         min_length=1,
         max_length=100_000,
         description="`[time, value]`, in any order; the time as RFC 3339 text or in milliseconds "
@@ -99,7 +103,7 @@ class AnalyzeRequest(BaseModel):
     edges: list[PostedEdge] = Field(
         default_factory=list, max_length=100_000, description="Who calls whom, as far as known."
     )
-    trouble_began_at: Timestamp | None = Field(
+    trouble_began_at: PostedTime | None = Field(
         default=None, description="What comes before is normal; without it this is found out."
     )
 
@@ -114,7 +118,7 @@ class AnalyzeRequest(BaseModel):
             seen.add(spec)
         return self
 
-    def case(self) -> PostedCase:
+    def case(self) -> Case:
         """The request in columns, samples in order of time.
 
         Cost: O(samples log samples); call it in a worker thread.
@@ -138,7 +142,7 @@ class AnalyzeRequest(BaseModel):
             for edge in self.edges
         )
         began = self.trouble_began_at
-        return PostedCase(
+        return Case(
             frame=SampleFrame(
                 series=tuple(spec for spec, _ in described),
                 index=index[order],

@@ -24,6 +24,9 @@ from dos.kit.duration import parse_duration
 
 T = TypeVar("T")
 
+MAX_SEQ = 2**63 - 1
+"""Sequence numbers and ids of a store fit into 64 bits."""
+
 _EXAMPLE = "2026-11-23T14:30:00.000Z"
 _LAST = from_rfc3339("9999-12-31T23:59:59.999Z")
 _TIME_SCHEMA = {"type": "string", "format": "date-time", "examples": [_EXAMPLE]}

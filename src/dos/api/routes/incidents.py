@@ -10,7 +10,7 @@ from dos.api.access import BackendDep
 from dos.api.errors import not_found, problems
 from dos.api.schemas import EventOut, IncidentOut, IncidentSummary, event_out, incident_summaries
 from dos.api.timeline import incident_events
-from dos.api.wire import Listing, Page, TimeParam, decode_cursor, encode_cursor
+from dos.api.wire import MAX_SEQ, Listing, Page, TimeParam, decode_cursor, encode_cursor
 from dos.kit.clock import Millis
 from dos.model.ids import EntityId, IncidentId
 from dos.model.incident import IncidentState
@@ -75,7 +75,9 @@ async def get_incident(incident_id: IncidentId, backend: BackendDep) -> Incident
 async def list_incident_events(
     incident_id: IncidentId,
     backend: BackendDep,
-    after: Annotated[int, Query(ge=0, description="Only events beyond this `seq`.")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=MAX_SEQ, description="Only events beyond this `seq`.")
+    ] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> EventList:
     """What happened, oldest first: its anomalies, its own changes, its alerts and what was sent.
