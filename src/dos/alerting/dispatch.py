@@ -113,6 +113,8 @@ class Dispatcher:
         self._running = False
         self._looked = asyncio.Event()
         """Set after each look at the outbox."""
+        self._in_flight = False
+        """Whether, as of that look, a delivery was on its way; each one's end is a new look."""
         self._next_due = 0.0
         """When, as of that look, something not on its way can be delivered; ms."""
         self._log = log.get("alerting")
@@ -194,8 +196,7 @@ class Dispatcher:
         while True:
             await self._looked.wait()
             self._looked.clear()
-            busy = any(lane.busy for lane in self._lanes.values())
-            if not busy and self._next_due > deadline:
+            if not self._in_flight and self._next_due > deadline:
                 return
 
     async def close(self) -> None:
@@ -212,6 +213,7 @@ class Dispatcher:
         for name in sorted(by_receiver.keys() - self._lanes.keys()):
             await self._orphans(name, by_receiver[name], now)
         next_due = math.inf
+        self._in_flight = any(lane.busy for lane in self._lanes.values())
         for name, lane in self._lanes.items():
             heads = _heads(by_receiver.get(name, ()))
             lane.pending = len(by_receiver.get(name, ()))
@@ -221,6 +223,7 @@ class Dispatcher:
             due = [row for row in heads if row.not_before <= now]
             if due and trial <= now:
                 lane.task = tasks.create_task(self._deliver(lane, due), name=f"deliver-{name}")
+                self._in_flight = True
             else:
                 next_due = min(next_due, max(trial, min(row.not_before for row in heads)))
         self._next_due = next_due

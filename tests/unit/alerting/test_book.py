@@ -160,9 +160,7 @@ def test_a_merged_incident_is_resolved_with_where_it_went() -> None:
 def test_silence_is_not_told_as_recovery() -> None:
     book = book_of("console")
     book.observe(incident(), at(0))
-    over = notifications(
-        book.observe(resolved(incident(), at(600), IncidentReason.STALE), at(600))
-    )
+    over = notifications(book.observe(resolved(incident(), at(600), IncidentReason.STALE), at(600)))
     assert "the recovery is not proven" in body(over[0].alert)
 
 
