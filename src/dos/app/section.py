@@ -8,26 +8,35 @@ place where it was raised.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    ModelWrapValidatorHandler,
     SerializeAsAny,
     ValidationError,
     model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core.core_schema import ErrorType
 
 from dos.kit import plugins
 from dos.kit.errors import ConfigError
+from dos.kit.secret import Secret
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are mistakes, and nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, raw: object) -> object:
+        return read_secret_files(cls, raw)
 
 
 class PluginSection(Section):
@@ -60,27 +69,84 @@ class PluginSection(Section):
         """The plugin's object, built from its keys and the room's context."""
         return self.plugin(self.type).build(self.config, **context)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _split(cls, raw: object) -> object:
+    def _split(cls, raw: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(raw, dict) or isinstance(raw.get("config"), BaseModel):
-            return raw
+            return handler(raw)
+        own = {key: raw[key] for key in cls.own_keys() if key in raw}
+        rest = {key: value for key, value in raw.items() if key not in own}
         kind = raw.get("type")
         if not isinstance(kind, str):
-            return {**raw, "config": Section()}  # pydantic's own message about `type` follows
+            return handler({**own, "config": Section()})  # refuses `type` in pydantic's words
+        if "name" in cls.model_fields:
+            own.setdefault("name", kind)
+        refused: list[ValidationError] = []
+        config: BaseModel = Section()
+        try:
+            config = cls._own_config(kind, rest)
+        except ValidationError as error:
+            refused.append(error)
+        try:
+            section = handler({**own, "config": config})
+        except ValidationError as error:
+            raise merged(cls.__name__, [error, *refused]) from error
+        if refused:
+            raise refused[0]
+        return section
+
+    @classmethod
+    def _own_config(cls, kind: str, keys: Mapping[str, object]) -> BaseModel:
         try:
             plugin = cls.plugin(kind)
         except ConfigError as error:
             refused = plugin_refusal(error, plugins.names(cls.room, cls.also))
             raise located(cls.__name__, ("type",), refused, kind) from error
-        own = {key: raw[key] for key in cls.own_keys() if key in raw}
-        rest = {key: value for key, value in raw.items() if key not in own}
-        return {**own, "config": plugin.config.model_validate(rest)}
+        return plugin.config.model_validate(read_secret_files(plugin.config, keys))
 
     @model_serializer(mode="plain")
     def _join(self) -> dict[str, object]:
         own = {key: getattr(self, key) for key in self.own_keys()}
         return {**own, **self.config.model_dump(mode="json")}
+
+
+def secret_keys(model: type[BaseModel]) -> list[str]:
+    """Keys of `model` whose value can be kept in a file, named by `<key>_file` instead."""
+    return [
+        key
+        for key, field in model.model_fields.items()
+        if Secret in {field.annotation, *get_args(field.annotation)}
+        and f"{key}_file" not in model.model_fields
+    ]
+
+
+def read_secret_files(model: type[BaseModel], raw: Any) -> Any:
+    """`raw` with each `<key>_file` of a secret replaced by `<key>` and what the file holds.
+
+    Raises:
+        ValidationError: A file cannot be read or is empty, or both keys are set.
+    """
+    if not isinstance(raw, dict):
+        return raw
+    result = dict(raw)
+    for key in secret_keys(model):
+        name = f"{key}_file"
+        path = result.pop(name, None)
+        if path is None:
+            continue
+        if result.get(key) is not None:
+            reason = f"{key} and {name} are both set; keep one of them"
+        else:
+            try:
+                result[key] = Path(str(path)).read_text("utf-8").strip()
+                reason = "" if result[key] else f"{path} is empty; it must hold the secret"
+            except (OSError, ValueError) as error:
+                cause = getattr(error, "strerror", None) or "it is not UTF-8 text"
+                reason = f"{path} cannot be read: {cause}"
+        if reason:
+            problem = PydanticCustomError("secret_file", "{reason}", {"reason": reason})
+            raise located(model.__name__, (name,), problem, path)
+    return result
 
 
 def refuse_repeats(names: Sequence[str], noun: str) -> None:
@@ -107,6 +173,24 @@ def located(
     """An error that pydantic reports at `location` below the place where it is raised."""
     details = InitErrorDetails(type=problem, loc=location, input=given)
     return ValidationError.from_exception_data(title, [details])
+
+
+def merged(title: str, errors: Sequence[ValidationError]) -> ValidationError:
+    """One error with everything that is in `errors`."""
+    found = [one for error in errors for one in error.errors(include_url=False)]
+    details: list[InitErrorDetails] = []
+    for one in found:
+        kind, context = one["type"], one.get("ctx", {})
+        problem: str | PydanticCustomError = kind
+        if kind not in _PYDANTIC_TYPES:  # one of ours
+            problem = PydanticCustomError(kind, "{reason}", {"reason": one["msg"], **context})
+        details.append(
+            InitErrorDetails(type=problem, loc=one["loc"], input=one["input"], ctx=context)
+        )
+    return ValidationError.from_exception_data(title, details)
+
+
+_PYDANTIC_TYPES = frozenset(get_args(ErrorType))
 
 
 def plugin_refusal(error: ConfigError, known: Sequence[str]) -> PydanticCustomError:

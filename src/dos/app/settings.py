@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
+from dos.alerting.base import ROOM as NOTIFIERS
+from dos.alerting.base import AlertingConfig, Receiver
 from dos.app.diagnose import DiagnosisConfig
 from dos.app.section import (
     PluginSection,
     Section,
-    located,
     plugin_refusal,
     refuse_repeats,
     validate_keys,
@@ -48,8 +48,8 @@ class SourceSettings(PluginSection):
 
     @property
     def title(self) -> str:
-        """The name, or the type when there is none."""
-        return self.name or self.type
+        """The name."""
+        return self.name
 
 
 class RankerSettings(PluginSection):
@@ -61,6 +61,37 @@ class RankerSettings(PluginSection):
     """Ranking method; decides which further keys there are."""
 
 
+class ReceiverSettings(PluginSection, Receiver):
+    """Who is told."""
+
+    room = NOTIFIERS
+
+    name: str = ""
+    """Unique; part of what makes a notification the same one. The type when left out."""
+    type: str
+    """Kind of channel; decides which further keys there are."""
+
+    @property
+    def title(self) -> str:
+        """The name."""
+        return self.name
+
+
+class AlertingSettings(AlertingConfig):
+    """When notifications are sent, and to whom."""
+
+    receivers: tuple[ReceiverSettings, ...] = Field(
+        default_factory=lambda: (ReceiverSettings.model_validate({"type": "console"}),),
+        description="Who is told.",
+    )
+
+    @field_validator("receivers")
+    @classmethod
+    def _names_unique(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
+        refuse_repeats([one.title for one in value], "receiver")
+        return value
+
+
 class ServerSettings(Section):
     """The HTTP server."""
 
@@ -70,29 +101,6 @@ class ServerSettings(Section):
     """TCP port; 0 lets the system choose a free one."""
     token: Secret | None = None
     """Bearer token that requests which change something must carry."""
-    token_file: Path | None = None
-    """File that holds the token, instead of `token`."""
-
-    @model_validator(mode="after")
-    def _read_token(self) -> ServerSettings:
-        if self.token_file is None:
-            return self
-        if self.token is not None:
-            msg = "token and token_file are both set; keep one of them"
-            raise ValueError(msg)
-        try:
-            text = self.token_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            message = f"{self.token_file} cannot be read: {reason}"
-        else:
-            if text:
-                # Frozen against callers; this is still construction.
-                object.__setattr__(self, "token", Secret(text))
-                return self
-            message = f"{self.token_file} is empty; it must hold the token"
-        problem = PydanticCustomError("secret_file", "{reason}", {"reason": message})
-        raise located("ServerSettings", ("token_file",), problem, str(self.token_file))
 
 
 class LogSettings(Section):
@@ -188,8 +196,10 @@ class Settings(Section):
     """The HTTP server."""
     log: LogSettings = LogSettings()
     """Log lines."""
-    sources: Annotated[tuple[SourceSettings, ...], Field(validate_default=True)] = ()
-    """Where telemetry comes from."""
+    sources: tuple[SourceSettings, ...] = Field(
+        default_factory=lambda: (SourceSettings.model_validate({"type": "push"}),),
+        description="Where telemetry comes from.",
+    )
     ingest: NormaliserConfig = NormaliserConfig()
     """What is taken in."""
     topology: TopologyConfig = TopologyConfig()
@@ -202,6 +212,8 @@ class Settings(Section):
     """Root cause analysis."""
     impact: ImpactConfig = ImpactConfig()
     """Who is affected, and how badly."""
+    alerting: AlertingSettings = AlertingSettings()
+    """When notifications are sent, and to whom."""
     history: HistorySettings = HistorySettings()
     """How many samples are kept."""
     storage: StorageSettings = StorageSettings()

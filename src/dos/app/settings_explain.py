@@ -10,13 +10,14 @@ import difflib
 import re
 import types
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from dos.app.section import PluginSection
+from dos.app.section import PluginSection, secret_keys
 from dos.app.yaml_source import Document, Location, Mark, Problem, Value
 from dos.kit.errors import ConfigError
 
@@ -207,6 +208,10 @@ def keys_at(model: type[BaseModel], value: object, location: Location) -> dict[s
 def fields_of(model: type[BaseModel], value: object) -> dict[str, FieldInfo]:
     """The keys of `model` as they are written; for a plugin section with a `type`, its too."""
     own = {field.alias or name: field for name, field in model.model_fields.items()}
+    for key in secret_keys(model):
+        own[f"{key}_file"] = FieldInfo(
+            annotation=Path, default=None, description=f"File that holds `{key}`, instead of it."
+        )
     if not issubclass(model, PluginSection):
         return own
     del own["config"]
