@@ -1,3 +1,5 @@
 """Dependency Ops Sentinel: watches services and their dependencies, names the root cause."""
 
-__version__ = "0.1.0"
+from dos.kit.version import __version__
+
+__all__ = ["__version__"]

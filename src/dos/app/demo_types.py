@@ -36,6 +36,8 @@ class DemoOptions:
     """Where to keep the run; None: a temporary directory, removed at the end."""
     record: Path | None = None
     """Directory to record the input into, for `dos replay`."""
+    webhook: str | None = None
+    """URL that alerts are also posted to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,8 +113,16 @@ class LocalHost(Generic[S]):
         except struct.error as error:
             msg = f"The checkpoint is cut short: {error}."
             raise CorruptDataError(msg) from error
+        states = [self._kernel.load(part) for part in parts]
         self.register(series)  # rows and partitions follow from the series alone
-        self._states = [self._kernel.load(part) for part in parts]
+        self._states = states
+
+    def reset(self, series: Sequence[Series]) -> None:
+        """Forget all that was learned and take charge of `series` anew."""
+        self._states = [self._kernel.create() for _ in self._states]
+        self._sizes = [0] * len(self._states)
+        self._partition, self._row = np.empty(0, np.int32), np.empty(0, np.int32)
+        self.register(series)
 
 
 def _rounds(batch: MetricBatch) -> list[tuple[int, int, Int32Array]]:

@@ -63,15 +63,15 @@ class DetectConfig(BaseModel):
     parameters: dict[str, float | int | str | bool] = Field(default_factory=dict)
     """Keys of that detector's own configuration."""
     threshold: ThresholdConfig = ThresholdConfig()
-    confirm: float = Field(3.0, ge=1, le=100)
+    confirm: float = Field(default=3.0, ge=1, le=100)
     """Evidence that starts an anomaly; a sample at the threshold counts 1, at twice it 2."""
-    recover: int = Field(5, ge=1, le=1000)
+    recover: int = Field(default=5, ge=1, le=1000)
     """Calm samples in a row that end an anomaly."""
-    calm: float = Field(0.6, gt=0, le=1)
+    calm: float = Field(default=0.6, gt=0, le=1)
     """A sample is calm below this share of the threshold."""
-    abnormal_weight: float = Field(0.05, ge=0, le=1)
+    abnormal_weight: float = Field(default=0.05, ge=0, le=1)
     """How much an abnormal sample is learned, against 1 for a normal one."""
-    relearn: int = Field(2400, ge=10)
+    relearn: int = Field(default=2400, ge=10)
     """Abnormal samples in a row after which the new behaviour is taken as normal."""
 
 

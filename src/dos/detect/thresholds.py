@@ -20,13 +20,13 @@ class ThresholdConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    minimum: float = Field(6.0, gt=0, le=100)
+    minimum: float = Field(default=6.0, gt=0, le=100)
     """Robust sigmas that are needed at least."""
-    margin: float = Field(1.5, ge=1, le=10)
+    margin: float = Field(default=1.5, ge=1, le=10)
     """The threshold is this many times the tail quantile of the series' own past."""
-    tail: float = Field(0.999, gt=0.5, lt=1)
+    tail: float = Field(default=0.999, gt=0.5, lt=1)
     """Which quantile of |z| is tracked."""
-    rate: float = Field(0.5, gt=0, le=2)
+    rate: float = Field(default=0.5, gt=0, le=2)
     """Size of an upward step, in log units; smaller is steadier and slower."""
 
 

@@ -34,13 +34,13 @@ class IncidentsConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_distance: int = Field(2, ge=0, le=10)
+    max_distance: int = Field(default=2, ge=0, le=10)
     """Abnormal entities this many calls apart, or fewer, belong together."""
     resolve_after: Duration = 30.0
     """An incident is over when nothing in it was abnormal for this long."""
     alone_after: Duration = 60.0
     """How long one strong signal has to last to be an incident without a second one."""
-    alone_score: float = Field(0.75, gt=0, le=1)
+    alone_score: float = Field(default=0.75, gt=0, le=1)
     """How strong that signal has to be; 0.75 is twice the threshold."""
     stale_after: Duration = 300.0
     """An abnormal series without samples for this long no longer keeps an incident open."""

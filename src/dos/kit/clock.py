@@ -72,6 +72,10 @@ class ScaledClock:
     def monotonic(self) -> float:
         return (time.monotonic() - self._started) * self._speed
 
+    def rebase(self, now: Millis) -> None:
+        """Go on from `now`, as if the clock had been there at this moment."""
+        self._origin = Millis(now - round(self.monotonic() * SECOND))
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds) / self._speed)
 

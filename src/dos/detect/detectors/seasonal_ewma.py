@@ -47,13 +47,13 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    level_half_life: int = Field(60, ge=2, le=100_000)
+    level_half_life: int = Field(default=60, ge=2, le=100_000)
     """Samples after which the level has moved half the way to a new value."""
-    spread_half_life: int = Field(240, ge=2, le=100_000)
+    spread_half_life: int = Field(default=240, ge=2, le=100_000)
     """The same for the spread."""
-    warm_up: int = Field(15, ge=3, le=100_000)
+    warm_up: int = Field(default=15, ge=3, le=100_000)
     """Samples before a series is judged."""
-    clip: float = Field(3.0, gt=0, le=20)
+    clip: float = Field(default=3.0, gt=0, le=20)
     """Innovations are clipped at this many sigmas."""
 
 

@@ -1,0 +1,111 @@
+"""Analysis of posted telemetry, apart from the live system: the same kernel and ranker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from dos.api.backend import Analysis, Case
+from dos.app import wiring
+from dos.app.settings import Settings
+from dos.detect.engine import DetectKernel
+from dos.compute.local import LocalHost
+from dos.kit.clock import Millis
+from dos.kit.errors import PermanentError
+from dos.model.anomaly import Anomaly, Direction, Findings
+from dos.model.graph import GraphSnapshot
+from dos.model.ids import AnomalyId, SeriesId, derive_id
+from dos.model.telemetry import MetricBatch, Series
+from dos.rca.case import Case as RankingCase
+from dos.topology.graph import Topology
+
+
+_MOST_CELLS = 20_000_000
+"""Times by series that one analysis may look at: 160 MB."""
+
+
+def analyze(settings: Settings, case: Case) -> Analysis:
+    """Score the samples in order of time, and rank causes if anything is abnormal.
+
+    Raises:
+        PermanentError: There is nothing to analyse, or far too much.
+    """
+    frame = case.frame
+    finite = np.isfinite(frame.value)
+    if not finite.any():
+        msg = "There is no finite sample in what was posted."
+        raise PermanentError(msg, remedy="Post at least one series with values.")
+    series = [Series(id=SeriesId(i), spec=spec) for i, spec in enumerate(frame.series)]
+    batch = MetricBatch(
+        series_id=frame.index[finite], timestamp=frame.timestamp[finite], value=frame.value[finite]
+    )
+    kernel = DetectKernel(settings.detect)
+    host = LocalHost(kernel)
+    host.register(series)
+    findings = host.step(batch)
+    anomalies = _anomalies(findings, series, kernel.detector)
+    if not anomalies and case.trouble_began_at is None:
+        return Analysis(anomalies=(), root_cause=None)
+    start = case.trouble_began_at or min(one.started_at for one in anomalies)
+    ranking = _ranking_case(case, batch, start, anomalies)
+    return Analysis(anomalies=anomalies, root_cause=wiring.build_ranker(settings).rank(ranking))
+
+
+def _anomalies(findings: Findings, series: list[Series], detector: str) -> tuple[Anomaly, ...]:
+    found: list[Anomaly] = []
+    for i in range(len(findings)):
+        series_id, at = int(findings.series_id[i]), Millis(int(findings.timestamp[i]))
+        if not findings.started[i]:
+            last = next(n for n in reversed(range(len(found))) if found[n].series_id == series_id)
+            found[last] = replace(found[last], ended_at=at)
+            continue
+        spec, deviation = series[series_id].spec, float(findings.deviation[i])
+        found.append(
+            Anomaly(
+                id=AnomalyId(derive_id("ano", series_id, int(findings.onset[i]), at)),
+                series_id=SeriesId(series_id),
+                entity=spec.entity,
+                metric=spec.metric,
+                role=spec.role,
+                started_at=Millis(int(findings.onset[i])),
+                decided_at=at,
+                direction=Direction.ABOVE if deviation > 0 else Direction.BELOW,
+                deviation=deviation,
+                score=float(findings.score[i]),
+                observed=float(findings.observed[i]),
+                expected=float(findings.expected[i]),
+                lower=float(findings.lower[i]),
+                upper=float(findings.upper[i]),
+                detector=detector,
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (-abs(one.deviation), one.id)))
+
+
+def _ranking_case(
+    case: Case, batch: MetricBatch, start: Millis, anomalies: tuple[Anomaly, ...]
+) -> RankingCase:
+    times = np.unique(batch.timestamp)
+    series = case.frame.series
+    if len(times) * len(series) > _MOST_CELLS:
+        msg = f"{len(times)} times of {len(series)} series are too many to analyse at once."
+        raise PermanentError(msg, remedy="Post a shorter window or fewer series.")
+    values = np.full((len(times), len(series)), np.nan)
+    values[np.searchsorted(times, batch.timestamp), batch.series_id] = batch.value
+    graph: GraphSnapshot | None = None
+    end = Millis(int(times[-1]))
+    if case.edges:
+        topology = Topology()
+        topology.ensure(list(dict.fromkeys(spec.entity for spec in series)), end)
+        topology.apply((), case.edges, end)
+        graph = topology.snapshot(end)
+    return RankingCase(
+        times=times,
+        values=values,
+        series=series,
+        graph=graph,
+        start=start,
+        end=end,
+        abnormal=frozenset(one.entity for one in anomalies) or None,
+    )

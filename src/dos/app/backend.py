@@ -1,0 +1,113 @@
+"""The running application as the API sees it: implements `dos.api.backend.Backend`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dos.kit.version import __version__
+from dos.api.backend import Analysis, Case, Component, Readiness
+from dos.app import overview
+from dos.app.analyze import analyze
+from dos.app.metrics import SelfMetrics
+from dos.app.sentinel import Sentinel
+from dos.ingest.base import Delivery, SourceStatus
+from dos.kit.clock import Clock, Millis
+from dos.kit.secret import Secret
+from dos.model.graph import GraphSnapshot
+from dos.model.ids import EntityId, SeriesId
+from dos.model.overview import ServiceStatus
+from dos.model.registry import SeriesRegistry
+from dos.storage.base import Store, Window
+
+PUSH = "push"
+"""Name under which pushed samples are counted."""
+
+
+class SentinelBackend:
+    """Reads from a `Sentinel`; writes only through its mailbox."""
+
+    def __init__(self, sentinel: Sentinel) -> None:
+        self._sentinel = sentinel
+        self._metrics = SelfMetrics(sentinel)
+
+    @property
+    def store(self) -> Store:
+        """Decisions and what follows from them."""
+        return self._sentinel.store
+
+    @property
+    def clock(self) -> Clock:
+        """The application's clock."""
+        return self._sentinel.clock
+
+    @property
+    def version(self) -> str:
+        """Version of DOS."""
+        return __version__
+
+    @property
+    def started_at(self) -> Millis:
+        """When the application started."""
+        return self._sentinel.started_at
+
+    @property
+    def registry(self) -> SeriesRegistry:
+        """The live series registry."""
+        return self._sentinel.runner.pipeline.parts.registry
+
+    @property
+    def write_token(self) -> Secret | None:
+        """Bearer token of requests that change state."""
+        return self._sentinel.settings.server.token
+
+    def sources(self) -> Sequence[SourceStatus]:
+        """Every configured source."""
+        return self._sentinel.source_statuses()
+
+    def ready(self) -> Readiness:
+        """Whether the pipeline, the store and the receivers work."""
+        failure = self._sentinel.failure
+        components = [Component(name="pipeline", ok=failure is None, detail=failure or "")]
+        components += [
+            Component(name=f"receiver:{one.name}", ok=one.error is None, detail=one.error or "")
+            for one in self._sentinel.dispatcher.status()
+        ]
+        return Readiness(ok=failure is None, components=tuple(components))
+
+    def services(self) -> Sequence[ServiceStatus]:
+        """Every known entity now."""
+        sentinel = self._sentinel
+        with sentinel.runner.lock:
+            step = sentinel.history.resolution / 1000
+            return overview.services(sentinel.runner.pipeline, sentinel.clock.now(), step)
+
+    def service(self, entity: EntityId) -> ServiceStatus | None:
+        """One entity now."""
+        return next((one for one in self.services() if one.entity.id == entity), None)
+
+    def graph(self) -> GraphSnapshot:
+        """The dependency graph now."""
+        with self._sentinel.runner.lock:
+            topology = self._sentinel.runner.pipeline.parts.topology
+            return topology.snapshot(self._sentinel.clock.now())
+
+    def samples(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> Window:
+        """Recent samples."""
+        with self._sentinel.runner.lock:
+            return self._sentinel.history.window(series, start, end)
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Into the mailbox, if there is room."""
+        return self._sentinel.mailbox.offer((PUSH, delivery))
+
+    def analyze(self, case: Case) -> Analysis:
+        """Find anomalies and rank causes in posted telemetry."""
+        return analyze(self._sentinel.settings, case)
+
+    def metrics_text(self) -> bytes:
+        """DOS' own metrics."""
+        return self._metrics.render()
+
+    async def wait_for_event(self, after: int) -> None:
+        """Return once there is an event beyond `after`."""
+        await self._sentinel.runner.wait_for_event(after)

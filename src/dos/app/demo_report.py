@@ -1,0 +1,137 @@
+"""What a demonstration run found, beside what was really wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from dos.app.demo_types import (
+    AlertCount,
+    DemoOptions,
+    DemoReport,
+    Detection,
+    InjectedFault,
+    RankedCause,
+    TruthNote,
+)
+from dos.app.sentinel import Sentinel
+from dos.kit.clock import SECOND, Millis
+from dos.model.alert import AlertState
+from dos.model.ids import IncidentId
+from dos.model.incident import Incident, IncidentReason
+from dos.simulate.engine import Truth
+
+AFTERMATH = 60 * SECOND
+"""An incident opened this long after the end of a fault may still be about it."""
+_MOST = 10_000
+
+
+def match(truths: Sequence[Truth], incidents: Iterable[Incident]) -> dict[str, list[Incident]]:
+    """Incidents by the id of the fault they are about, each list oldest first.
+
+    An incident is about a fault when it was opened while the fault lasted, or shortly after, and
+    an entity of it was really affected. Of several such faults it belongs to the latest.
+    """
+    matched: dict[str, list[Incident]] = {truth.id: [] for truth in truths}
+    for incident in sorted(incidents, key=lambda one: (one.opened_at, one.id)):
+        for truth in reversed(truths):
+            ended = truth.end if truth.end is not None else incident.opened_at
+            involved = {truth.target, *truth.affected}
+            if truth.start <= incident.opened_at <= ended + AFTERMATH and involved.intersection(
+                incident.entities
+            ):
+                matched[truth.id].append(incident)
+                break
+    return matched
+
+
+def truth_notes(
+    truths: Sequence[Truth], incidents: Mapping[IncidentId, Incident]
+) -> list[TruthNote]:
+    """The truth for the live view: each fault, and after how long it was found."""
+    matched = match(truths, incidents.values())
+    return [
+        TruthNote(
+            fault=truth.fault.label,
+            target=truth.target,
+            started_at=truth.start,
+            ended_at=truth.end,
+            found_after=_delay(truth, matched[truth.id][0]) if matched[truth.id] else None,
+        )
+        for truth in truths
+    ]
+
+
+async def build_report(
+    options: DemoOptions, sentinel: Sentinel, truths: Sequence[Truth], wall: float
+) -> DemoReport:
+    """The report over all that is in the store: also what a run before a restart did."""
+    incidents = await sentinel.store.incidents(limit=_MOST)
+    whole = [one for one in incidents if one.reason is not IncidentReason.MERGED]
+    matched = match(truths, whole)
+    about = {incident.id for found in matched.values() for incident in found}
+    faults = tuple(
+        InjectedFault(
+            fault=truth.fault.label,
+            target=truth.target,
+            start=truth.start,
+            end=truth.end,
+            detection=_detection(truth, matched[truth.id][0]) if matched[truth.id] else None,
+        )
+        for truth in truths
+    )
+    duration = (sentinel.clock.now() - sentinel.started_at) / SECOND
+    return DemoReport(
+        seed=options.seed,
+        world=options.world,
+        duration=options.duration if options.duration is not None else duration,
+        faults=faults,
+        false_incidents=tuple(one.id for one in whole if one.id not in about),
+        alerts=await _alerts(sentinel),
+        samples=sentinel.runner.progress.samples,
+        ticks=sentinel.runner.progress.intakes,
+        wall_seconds=round(wall, 3),
+    )
+
+
+def _detection(truth: Truth, incident: Incident) -> Detection:
+    cause = incident.root_cause
+    ranked = cause.ranked if cause else ()
+    names = [hypothesis.entity for hypothesis in ranked]
+    return Detection(
+        incident=incident.id,
+        opened_at=incident.opened_at,
+        resolved_at=incident.resolved_at,
+        delay=_delay(truth, incident),
+        ranked=tuple(
+            RankedCause(entity=one.entity, metric=one.metric, probability=one.probability)
+            for one in ranked
+        ),
+        unknown=cause.unknown if cause else 1.0,
+        correct_rank=names.index(truth.target) + 1 if truth.target in names else None,
+    )
+
+
+def _delay(truth: Truth, incident: Incident) -> float:
+    return Millis(incident.opened_at - truth.start) / SECOND
+
+
+async def _alerts(sentinel: Sentinel) -> tuple[AlertCount, ...]:
+    """Notifications that left, by receiver."""
+    counts: dict[str, Counter[str]] = {}
+    for alert in await sentinel.store.alerts(limit=_MOST):
+        for row in await sentinel.store.ledger(alert.id):
+            count = counts.setdefault(row.notification.receiver, Counter())
+            if row.given_up_at is not None:
+                count["failed"] += 1
+            elif row.sent_at is not None:
+                count[row.notification.alert.state.value] += 1
+    return tuple(
+        AlertCount(
+            receiver=receiver,
+            fired=count[AlertState.FIRING.value],
+            resolved=count[AlertState.RESOLVED.value],
+            failed=count["failed"],
+        )
+        for receiver, count in sorted(counts.items())
+    )

@@ -1,0 +1,144 @@
+"""From an open incident to its probable cause and impact: case, ranking, blast radius."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.impact.assess import assess
+from dos.impact.base import ImpactConfig
+from dos.kit import log
+from dos.kit.clock import SECOND, Millis
+from dos.kit.duration import Duration
+from dos.model.anomaly import Anomaly
+from dos.model.change import Change
+from dos.model.graph import GraphSnapshot
+from dos.model.ids import EntityId
+from dos.model.incident import Incident
+from dos.model.registry import SeriesRegistry
+from dos.model.rootcause import RootCause
+from dos.rca.base import Ranker
+from dos.rca.case import Case
+from dos.storage.base import History
+
+_logger = log.get("app")
+
+
+class DiagnosisConfig(BaseModel):
+    """How much of the past and of the graph is looked at for the cause of an incident."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    baseline: Duration = 3600.0
+    """History before the incident that says what was normal."""
+    reach: int = Field(default=2, ge=0, le=10)
+    """Entities this many calls around the abnormal ones are candidates too."""
+    max_entities: int = Field(default=200, ge=1, le=10_000)
+    """Candidates at most, nearest first."""
+    reassess_every: Duration = 15.0
+    """While an incident is open, its cause and impact are computed anew this often."""
+    reassess_for: Duration = 900.0
+    """Until it has been open for this long."""
+    significant: float = Field(default=0.1, gt=0, le=1)
+    """A change of a probability smaller than this is not worth an update."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Diagnosis:
+    """Ranks causes and assesses impact of incidents, from samples and graph."""
+
+    config: DiagnosisConfig
+    impact: ImpactConfig
+    ranker: Ranker
+    registry: SeriesRegistry
+    history: History
+
+    def of(
+        self,
+        incident: Incident,
+        graph: GraphSnapshot,
+        anomalies: Sequence[Anomaly],
+        changes: Sequence[Change],
+        now: Millis,
+    ) -> Incident:
+        """`incident` with root cause and impact as known at `now`.
+
+        Args:
+            incident: As the correlator sees it.
+            graph: The dependency graph now.
+            anomalies: All active ones, of this incident and others.
+            changes: Recent changes of the watched system, oldest first.
+            now: The pipeline's time.
+        """
+        abnormal = frozenset(anomaly.entity for anomaly in anomalies)
+        cause = self._rank(self._case(incident, graph, abnormal, changes, now))
+        root = cause.top.entity if cause.top else None
+        mine = [one for one in anomalies if one.entity in incident.entities]
+        impact = assess(incident.entities, root, graph, self.impact, mine)
+        title = f"{root}: probable cause of trouble" if root else incident.title
+        if root and len(incident.entities) > 1:
+            title = f"{root}: probable cause of trouble in {len(incident.entities)} services"
+        return replace(incident, root_cause=cause, impact=impact, title=title)
+
+    def is_significant(self, before: Incident, after: Incident) -> bool:
+        """Whether people should see the difference between two diagnoses."""
+        old, new = before.root_cause, after.root_cause
+        if old is None or new is None or before.impact is None or after.impact is None:
+            return True
+        if before.impact.severity is not after.impact.severity:
+            return True
+        return _leader(old) != _leader(new) or self._moved(old, new)
+
+    def _rank(self, case: Case) -> RootCause:
+        """The ranker's answer; a ranker that fails must not keep anybody from being alerted."""
+        try:
+            return self.ranker.rank(case)
+        except Exception as error:  # noqa: BLE001  supervision boundary around a plugin
+            _logger.error("ranker failed", error=repr(error), exc_info=error)
+            return RootCause(ranked=(), unknown=1.0, method="failed", at=case.end, onset=case.start)
+
+    def _moved(self, old: RootCause, new: RootCause) -> bool:
+        was = old.ranked[0].probability if old.ranked else 0.0
+        now = new.ranked[0].probability if new.ranked else 0.0
+        return abs(was - now) >= self.config.significant
+
+    def _case(
+        self,
+        incident: Incident,
+        graph: GraphSnapshot,
+        abnormal: frozenset[EntityId],
+        changes: Sequence[Change],
+        now: Millis,
+    ) -> Case:
+        entities = self._candidates(incident, graph)
+        ids = [series for entity in entities for series in self.registry.of_entity(entity)]
+        start = incident.began_at
+        window = self.history.window(
+            ids, Millis(start - round(self.config.baseline * SECOND)), Millis(now)
+        )
+        return Case(
+            times=window.times,
+            values=window.values.astype(np.float64),
+            series=tuple(self.registry[series].spec for series in ids),
+            graph=graph,
+            start=start,
+            end=now,
+            changes=tuple(changes),
+            abnormal=abnormal | frozenset(incident.entities),
+        )
+
+    def _candidates(self, incident: Incident, graph: GraphSnapshot) -> list[EntityId]:
+        """The incident's entities and those around them, nearest first."""
+        distance: dict[EntityId, int] = {}
+        for entity in incident.entities:
+            for near, steps in graph.around(entity, self.config.reach).items():
+                distance[near] = min(steps, distance.get(near, steps))
+        ordered = sorted(distance, key=lambda entity: (distance[entity], entity))
+        return ordered[: self.config.max_entities]
+
+
+def _leader(cause: RootCause) -> EntityId | None:
+    return cause.top.entity if cause.top else None

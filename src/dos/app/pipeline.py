@@ -1,0 +1,219 @@
+"""The hot path, top to bottom: one `Intake` in, numbered decisions out.
+
+    ingest ─▶ topology ─▶ detect ─▶ incidents.correlate ─▶ rca ─▶ impact ─▶ alerting
+
+`Pipeline.step` is synchronous and deterministic: its result depends on nothing but the intakes it
+was given, in order. It reads no clock (`intake.now` is the time), does no I/O and draws no random
+number. Live operation, virtual time and replay all call it; recovery after a crash is calling it
+again with what the intake log holds beyond the last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dos.alerting.book import AlertBook
+from dos.app.diagnose import Diagnosis
+from dos.compute.local import LocalHost
+from dos.detect.engine import DetectKernel, EngineState
+from dos.incidents.correlate import Correlator
+from dos.kit.clock import HOUR, SECOND, Millis
+from dos.kit.telemetry import stage
+from dos.model.anomaly import Anomaly, Direction, Findings
+from dos.model.change import Change
+from dos.model.events import (
+    AnomalyEnded,
+    AnomalyStarted,
+    ChangeSeen,
+    Decisions,
+    Event,
+    IncidentChanged,
+    Recorded,
+)
+from dos.model.graph import GraphSnapshot
+from dos.model.ids import AnomalyId, SeriesId, derive_id
+from dos.model.incident import Incident, IncidentReason, IncidentState
+from dos.model.intake import Intake
+from dos.model.registry import SeriesRegistry
+from dos.model.telemetry import Int64Array, MetricBatch
+from dos.storage.base import History
+from dos.topology.graph import Topology
+
+CHANGES_KEPT = 24 * HOUR
+"""Changes older than this are not candidates for a cause."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """The rooms the pipeline goes through; `wiring` puts them together."""
+
+    registry: SeriesRegistry
+    history: History
+    topology: Topology
+    kernel: DetectKernel
+    host: LocalHost[EngineState]
+    correlator: Correlator
+    diagnosis: Diagnosis
+    book: AlertBook
+    stale_after: float
+    """Seconds without samples after which an anomaly is no longer held against its entity."""
+
+
+class Pipeline:
+    """One instance per process; its state is in `parts`, plus what is declared here."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.seq = 0
+        """Number of the last event."""
+        self.offset = 0
+        """Position in the intake log after the last step."""
+        self.now = Millis(0)
+        """Time of the last step."""
+        self.changes: deque[Change] = deque()
+        """Recent changes of the watched system, oldest first."""
+        self.last_sample = np.empty(0, np.int64)
+        """`[series]` newest sample timestamp, ms."""
+
+    def step(self, intake: Intake, offset: int) -> Decisions:
+        """Take in one input and decide; `offset` is its position in the intake log."""
+        parts, now = self.parts, intake.now
+        self.now, self.offset = now, offset
+        with stage("ingest"):
+            self._ingest(intake)
+        with stage("topology"):
+            events = self._topology(intake)
+            events += self._changes(intake)
+            graph = parts.topology.snapshot(now)
+        with stage("detect"):
+            findings = parts.host.step(intake.metrics, history=intake.history)
+            events += self._anomalies(findings, now)
+        if not intake.history:
+            with stage("correlate"):
+                events += self._stale(now)
+                changed = parts.correlator.apply(graph, now)
+            with stage("diagnose"):
+                for incident in changed:
+                    events += self._follow(incident, graph, now)
+                events += self._reassess(graph, now)
+            with stage("alert"):
+                events += parts.book.tick(now)
+        return Decisions(offset=offset, at=now, events=self._number(events, now))
+
+    def _ingest(self, intake: Intake) -> None:
+        """Learn new series and keep the samples."""
+        parts = self.parts
+        parts.registry.add(intake.series)
+        parts.host.register(intake.series)
+        parts.history.append(intake.metrics)
+        missing = len(parts.registry) - len(self.last_sample)
+        if missing:
+            self.last_sample = np.concatenate([self.last_sample, np.zeros(missing, np.int64)])
+        _keep_latest(self.last_sample, intake.metrics)
+
+    def _topology(self, intake: Intake) -> list[Event]:
+        """Merge evidence for entities and edges into the graph."""
+        topology = self.parts.topology
+        changed = [
+            topology.ensure([series.spec.entity for series in intake.series], intake.now),
+            topology.apply(intake.entities, intake.edges, intake.now),
+        ]
+        return [one for one in changed if one]
+
+    def _changes(self, intake: Intake) -> list[Event]:
+        """Remember what was changed in the watched system."""
+        self.changes.extend(intake.changes)
+        while self.changes and self.changes[0].at < intake.now - CHANGES_KEPT:
+            self.changes.popleft()
+        return [ChangeSeen(change=change) for change in intake.changes]
+
+    def _anomalies(self, findings: Findings, now: Millis) -> list[Event]:
+        """Findings become anomalies that start and end."""
+        events: list[Event] = []
+        correlator = self.parts.correlator
+        for index in range(len(findings)):
+            series_id = SeriesId(int(findings.series_id[index]))
+            if findings.started[index]:
+                anomaly = self._anomaly(findings, index, now)
+                correlator.started(anomaly)
+                events.append(AnomalyStarted(anomaly=anomaly))
+            else:
+                ended = correlator.ended(series_id, Millis(int(findings.timestamp[index])))
+                if ended:
+                    events.append(AnomalyEnded(anomaly=ended))
+        return events
+
+    def _anomaly(self, findings: Findings, index: int, now: Millis) -> Anomaly:
+        series = self.parts.registry[int(findings.series_id[index])]
+        onset = Millis(int(findings.onset[index]))
+        deviation = float(findings.deviation[index])
+        return Anomaly(
+            id=AnomalyId(derive_id("ano", series.id, onset, now)),
+            series_id=series.id,
+            entity=series.spec.entity,
+            metric=series.spec.metric,
+            role=series.spec.role,
+            started_at=onset,
+            decided_at=now,
+            direction=Direction.ABOVE if deviation > 0 else Direction.BELOW,
+            deviation=deviation,
+            score=float(findings.score[index]),
+            observed=float(findings.observed[index]),
+            expected=float(findings.expected[index]),
+            lower=float(findings.lower[index]),
+            upper=float(findings.upper[index]),
+            detector=self.parts.kernel.detector,
+        )
+
+    def _stale(self, now: Millis) -> list[Event]:
+        """Anomalies of series that fell silent are ended, so that no incident stays open for ever."""
+        limit = now - round(self.parts.stale_after * SECOND)
+        correlator = self.parts.correlator
+        silent = [s for s in sorted(correlator.active) if self.last_sample[s] < limit]
+        ended = [correlator.ended(series, now) for series in silent]
+        return [AnomalyEnded(anomaly=anomaly) for anomaly in ended if anomaly]
+
+    def _follow(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> list[Event]:
+        """An incident changed: find its cause and impact, and see who must be told."""
+        if incident.state is IncidentState.OPEN:
+            incident = self._diagnose(incident, graph, now)
+            self.parts.correlator.update(incident)
+        return [IncidentChanged(incident=incident), *self.parts.book.observe(incident, now)]
+
+    def _reassess(self, graph: GraphSnapshot, now: Millis) -> list[Event]:
+        """Look again at open incidents: more samples tell more about cause and impact."""
+        config = self.parts.diagnosis.config
+        events: list[Event] = []
+        for incident in self.parts.correlator.open:
+            assessed_at = incident.root_cause.at if incident.root_cause else incident.opened_at
+            due = now - assessed_at >= config.reassess_every * SECOND
+            if not due or now - incident.opened_at > config.reassess_for * SECOND:
+                continue
+            fresh = self._diagnose(incident, graph, now)
+            self.parts.correlator.update(fresh)
+            if self.parts.diagnosis.is_significant(incident, fresh):
+                fresh = replace(fresh, reason=IncidentReason.REASSESSED, updated_at=now)
+                self.parts.correlator.update(fresh)
+                events.append(IncidentChanged(incident=fresh))
+                events += self.parts.book.observe(fresh, now)
+        return events
+
+    def _diagnose(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> Incident:
+        anomalies = [self.parts.correlator.active[s] for s in sorted(self.parts.correlator.active)]
+        return self.parts.diagnosis.of(incident, graph, anomalies, self.changes, now)
+
+    def _number(self, events: Sequence[Event], now: Millis) -> tuple[Recorded, ...]:
+        first = self.seq + 1
+        self.seq += len(events)
+        return tuple(
+            Recorded(seq=first + index, at=now, event=event) for index, event in enumerate(events)
+        )
+
+
+def _keep_latest(latest: Int64Array, batch: MetricBatch) -> None:
+    """Raise each series' newest timestamp."""
+    np.maximum.at(latest, batch.series_id, batch.timestamp)

@@ -1,0 +1,212 @@
+"""Feeds the pipeline durably: log, step, commit, checkpoint, and recovery from all of it.
+
+For each delivery, in this order: it is normalised; appended to the intake log; decided on by
+`Pipeline.step`; and the decisions are committed in one transaction. A process killed between two
+of these loses nothing: on the next start the log is read again from the last checkpoint, the same
+decisions come out under the same numbers, and the store skips those it has.
+
+A full disk or an unreachable database does not lose input either: the runner waits and tries
+again, and its queue pushes back on the sources.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+from dos.app import state
+from dos.app.history import KeptHistory
+from dos.app.pipeline import Pipeline
+from dos.bus.base import StreamLog
+from dos.compute.base import Checkpoint, CheckpointStore
+from dos.ingest.base import Delivery
+from dos.ingest.normalise import Normaliser
+from dos.kit import log
+from dos.kit.clock import Clock, Millis
+from dos.kit.errors import CorruptDataError, TransientError
+from dos.kit.retry import Backoff
+from dos.model.alert import AlertState
+from dos.model.events import Decisions
+from dos.model.ids import SeriesId
+from dos.model.incident import IncidentState
+from dos.model.intake import Intake
+from dos.storage.base import Store
+
+T = TypeVar("T")
+
+_logger = log.get("app")
+_ADOPT = 10_000
+"""Open incidents and alerts looked at on recovery; more are never open at once."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """What the runner did since it started."""
+
+    intakes: int = 0
+    samples: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    step_seconds: float = 0.0
+    trouble: str | None = None
+    """Why it is waiting, while it is: a full disk, an unreachable database."""
+
+
+class Runner:
+    """Owns the pipeline while it runs; one task calls `take`.
+
+    `lock` guards the pipeline's state: a step may run in a worker thread while the event loop
+    reads the present state for a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: Pipeline,
+        stream: StreamLog,
+        store: Store,
+        checkpoints: CheckpointStore,
+        history: KeptHistory,
+        normaliser: Normaliser,
+        clock: Clock,
+        offload: bool,
+        keep_log: bool = False,
+    ) -> None:
+        self.pipeline = pipeline
+        self.store = store
+        self.clock = clock
+        self.progress = Progress()
+        self.lock = threading.Lock()
+        self.committed = 0
+        """Number of the last committed event."""
+        self.listeners: list[Callable[[Decisions], None]] = []
+        """Called with each step's committed decisions, on the event loop; must be quick."""
+        self._stream = stream
+        self._checkpoints = checkpoints
+        self._history = history
+        self._normaliser = normaliser
+        self._offload = offload
+        self._keep_log = keep_log
+        self._epoch = 0
+        self._news = asyncio.Event()
+        self._rng = Random(0)  # noqa: S311  jitter of retries, not a secret
+
+    async def recover(self) -> Millis:
+        """Continue where the last process stopped, however it stopped.
+
+        Returns:
+            The time of the last input; 0 when there is none.
+
+        Raises:
+            CorruptDataError: The intake log or the store is damaged.
+        """
+        self._load_checkpoint()
+        position = await self.store.position()
+        start = max(self.pipeline.offset, self._stream.start)
+        replayed = 0
+        for entry in self._stream.read(start):
+            await self.store.commit(self.pipeline.step(entry.intake, entry.offset))
+            replayed += 1
+        self.pipeline.seq = max(self.pipeline.seq, position.seq)
+        self.committed = self.pipeline.seq
+        await self._adopt()
+        latest = self.pipeline.last_sample
+        self._normaliser.restore(
+            {SeriesId(series): Millis(int(at)) for series, at in enumerate(latest.tolist())}
+        )
+        if replayed or position.seq:
+            _logger.info("recovered", inputs=replayed, last_event=self.pipeline.seq)
+        return self.pipeline.now
+
+    async def take(self, source: str, delivery: Delivery) -> Decisions:
+        """Take in one delivery; returns what was decided, committed."""
+        now = self.clock.now()
+        with self.lock:
+            intake = self._normaliser.take(now, source, delivery)
+        offset = await self._insist("intake log", lambda: self._append(intake))
+        before = self.clock.monotonic()
+        step = self._step_in_thread if self._offload else self._step
+        decisions = await step(intake, offset)
+        self.progress.step_seconds += self.clock.monotonic() - before
+        self.progress.intakes += 1
+        self.progress.samples += len(intake.metrics)
+        if decisions.events:
+            await self._insist("store", lambda: self.store.commit(decisions))
+            self.committed = decisions.events[-1].seq
+            self.progress.events.update(one.event.type for one in decisions.events)
+            for listener in self.listeners:
+                listener(decisions)
+            news, self._news = self._news, asyncio.Event()
+            news.set()
+        return decisions
+
+    async def wait_for_event(self, after: int) -> None:
+        """Return once an event beyond `after` is committed."""
+        while self.committed <= after:
+            await self._news.wait()
+
+    def checkpoint(self) -> None:
+        """Write the state down, and let go of the input that led to it."""
+        with self.lock:
+            data, offset = state.dump(self.pipeline), self.pipeline.offset
+            self._history.add_series(self.pipeline.parts.registry.since(0))
+        self._history.flush()
+        self._checkpoints.save(Checkpoint(epoch=self._epoch, offset=offset, data=data))
+        if not self._keep_log:
+            self._stream.trim(offset)
+
+    def _load_checkpoint(self) -> None:
+        checkpoint = self._checkpoints.load()
+        if checkpoint is None:
+            return
+        self._epoch = checkpoint.epoch + 1
+        try:
+            state.load(self.pipeline, checkpoint.data)
+        except CorruptDataError as error:
+            msg = f"{error.message} Incidents and alerts are safe in the store."
+            remedy = "Move the checkpoint files away; the baseline is then learned again."
+            raise CorruptDataError(msg, remedy=remedy) from error
+
+    async def _adopt(self) -> None:
+        """Whatever is open in the store is this pipeline's to resolve, known to it or not."""
+        now = self.pipeline.now
+        incidents = await self.store.incidents(state=IncidentState.OPEN, limit=_ADOPT)
+        self.pipeline.parts.correlator.adopt(incidents, now)
+        alerts = await self.store.alerts(state=AlertState.FIRING, limit=_ADOPT)
+        book = self.pipeline.parts.book
+        known = {alert.id for alert in book.firing}
+        lost = [alert for alert in alerts if alert.id not in known]
+        ledgers = [row for alert in lost for row in await self.store.ledger(alert.id)]
+        book.adopt(lost, [row.notification for row in ledgers])
+
+    async def _append(self, intake: Intake) -> int:
+        return self._stream.append(intake)
+
+    async def _step(self, intake: Intake, offset: int) -> Decisions:
+        with self.lock:
+            return self.pipeline.step(intake, offset)
+
+    async def _step_in_thread(self, intake: Intake, offset: int) -> Decisions:
+        def locked() -> Decisions:
+            with self.lock:
+                return self.pipeline.step(intake, offset)
+
+        return await asyncio.to_thread(locked)
+
+    async def _insist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeat until it works: input that was accepted is not given up."""
+        delays = Backoff().delays(self._rng)
+        while True:
+            try:
+                result = await operation()
+            except TransientError as error:
+                self.progress.trouble = f"The {what} does not take what must be kept: {error}"
+                _logger.error("waiting", room=what, reason=str(error))
+                await self.clock.sleep(next(delays))
+            else:
+                self.progress.trouble = None
+                return result

@@ -1,0 +1,251 @@
+"""The running application: sources, pipeline, dispatcher and their start, stop and health.
+
+    sources ──deliver──▶ mailbox ──▶ Runner.take (log, step, commit) ──wake──▶ dispatcher
+                            ▲                                                     │
+      heartbeat, API ───────┘                                        receivers ◀──┘
+
+Tasks: one per source (supervised, so that one's trouble never touches the others), one that
+empties the mailbox, the dispatcher, a heartbeat (time passes also when nothing arrives) and
+housekeeping (checkpoints). The mailbox is bounded: pull sources wait, pushed samples are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from types import TracebackType
+
+from dos.alerting.base import Notifier
+from dos.alerting.dispatch import Dispatcher
+from dos.app import wiring
+from dos.app.runner import Runner
+from dos.app.settings import Settings
+from dos.ingest.base import Delivery, SourceStatus
+from dos.ingest.normalise import Normaliser
+from dos.ingest.supervise import SupervisedSource, Supervisor
+from dos.kit import log
+from dos.kit.aio import Mailbox
+from dos.kit.clock import Clock, Millis, SystemClock
+
+_logger = log.get("app")
+
+CAPACITY = 64
+"""Deliveries that may wait for the pipeline; more make sources wait and pushes fail with 503."""
+HEARTBEAT = 1.0
+"""Seconds without a delivery after which the pipeline is told that time has passed."""
+CHECKPOINT_EVERY = 30.0
+"""Seconds of real time between checkpoints; bounds how long recovery takes."""
+DRAIN = 5.0
+"""Seconds that notifications get to leave when DOS stops; the rest leaves after the restart."""
+
+
+class _Outlet:
+    """A source's way into the mailbox."""
+
+    def __init__(self, name: str, mailbox: Mailbox[tuple[str, Delivery]]) -> None:
+        self._name = name
+        self._mailbox = mailbox
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Wait for room."""
+        await self._mailbox.put((self._name, delivery))
+
+    def offer(self, delivery: Delivery) -> bool:
+        """Refuse when there is none."""
+        return self._mailbox.offer((self._name, delivery))
+
+
+class Sentinel:
+    """Use as an async context manager; inside, everything is open, recovered and running.
+
+    Args:
+        settings: The configuration.
+        clock: Time for everything that decides.
+        seed: For the jitter of retries, and for sources that play with chance.
+        offload: Whether pipeline steps run in a worker thread, to keep the event loop free.
+        extra_receivers: Notifiers of the embedding program, beside the configured ones.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        offload: bool = True,
+        extra_receivers: Mapping[str, Notifier] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.started_at = clock.now()
+        self.mailbox: Mailbox[tuple[str, Delivery]] = Mailbox(CAPACITY)
+        self.resumed_at = Millis(0)
+        """Time of the last input before this start; 0 at the very first one."""
+        self._seed = seed
+        self._offload = offload
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._current: asyncio.Future[None] | None = None
+        directory = wiring.data_directory(settings)
+        self.history = wiring.open_history(settings, directory)
+        extra = dict(extra_receivers or {})
+        pipeline = wiring.build_pipeline(settings, self.history, also_told=list(extra))
+        self.store = wiring.open_store(settings)
+        self._stream = wiring.open_log(log_directory(settings))
+        self.normaliser = Normaliser(pipeline.parts.registry, settings.ingest)
+        self.runner = Runner(
+            pipeline=pipeline,
+            stream=self._stream,
+            store=self.store,
+            checkpoints=wiring.open_checkpoints(directory),
+            history=self.history,
+            normaliser=self.normaliser,
+            clock=clock,
+            offload=offload,
+            keep_log=settings.recording.path is not None,
+        )
+        self.dispatcher = Dispatcher(
+            self.store,
+            {**wiring.build_notifiers(settings, clock), **extra},
+            clock,
+            Random(f"{seed}/dispatch"),  # noqa: S311  jitter, not a secret
+        )
+        self.sources = wiring.build_sources(settings, clock, seed)
+        self._supervisor = Supervisor(
+            [
+                SupervisedSource(
+                    one.name,
+                    one.kind,
+                    one.source,
+                    _Outlet(one.name, self.mailbox),
+                    clock=clock,
+                    rng=Random(f"{seed}/supervise/{one.name}"),  # noqa: S311  jitter
+                )
+                for one in self.sources
+            ]
+        )
+
+    def source_statuses(self) -> Sequence[SourceStatus]:
+        """How each source is doing."""
+        return self._supervisor.statuses()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the application no longer works, when it does not."""
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and task.exception():
+                return f"The task {task.get_name()!r} died: {task.exception()!r}."
+        return self.runner.progress.trouble
+
+    async def open(self) -> None:
+        """Open the store and recover; nothing runs yet."""
+        self._stack.callback(self._stream.close)
+        self._stack.callback(self.history.close)
+        self._stack.push_async_callback(self.store.close)
+        await self.store.open()
+        self.resumed_at = await self.runner.recover()
+
+    def start(self, *, live: bool = True) -> None:
+        """Start the tasks; without `live` only delivery, and the caller takes in the input."""
+        self._start("dispatcher", self.dispatcher.run())
+        if live:
+            self._start("pipeline", self._pump())
+            self._start("sources", self._supervisor.run())
+            self._start("heartbeat", self._heartbeat())
+            self._start("housekeeping", self._housekeeping())
+
+    def _start(self, name: str, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def close(self) -> None:
+        """Stop taking in, process what was taken, let notifications leave, write a checkpoint."""
+        try:
+            await self._cancel(lambda task: task.get_name() != "dispatcher")
+            await self._drain()
+            await self.settle(DRAIN)
+            await self._cancel(lambda _: True)
+            self.runner.checkpoint()
+        finally:
+            await self.dispatcher.close()
+            await self._stack.aclose()
+
+    async def settle(self, seconds: float) -> None:
+        """Let what is due leave the outbox; wait that many seconds of real time at most."""
+        real = SystemClock()
+        deadline = real.monotonic() + seconds
+        self.dispatcher.wake()
+        while await self.store.outbox(self.clock.now(), limit=1):
+            if real.monotonic() >= deadline:
+                break
+            await real.sleep(0.002)
+
+    async def __aenter__(self) -> Sentinel:
+        try:
+            await self.open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def take(self, name: str, delivery: Delivery) -> None:
+        """One delivery through the pipeline, now."""
+        decisions = await self.runner.take(name, delivery)
+        if decisions.events:
+            self.dispatcher.wake()
+
+    async def _cancel(self, which: Callable[[asyncio.Task[None]], bool]) -> None:
+        chosen = [task for task in self._tasks if which(task)]
+        for task in chosen:
+            task.cancel()
+        await asyncio.gather(*chosen, return_exceptions=True)
+
+    async def _pump(self) -> None:
+        while True:
+            name, delivery = await self.mailbox.get()
+            # A delivery that was taken is finished, also while stopping: its series are
+            # registered and its place in the log is given.
+            self._current = asyncio.ensure_future(self.take(name, delivery))
+            await asyncio.shield(self._current)
+
+    async def _drain(self) -> None:
+        if self._current is not None:
+            await self._current
+        while (item := self.mailbox.get_nowait()) is not None:
+            await self.take(*item)
+
+    async def _heartbeat(self) -> None:
+        seen = -1
+        while True:
+            await self.clock.sleep(HEARTBEAT)
+            if self.runner.progress.intakes == seen:
+                self.mailbox.offer(("heartbeat", Delivery()))
+            seen = self.runner.progress.intakes
+
+    async def _housekeeping(self) -> None:
+        real = SystemClock()
+        while True:
+            await real.sleep(CHECKPOINT_EVERY)
+            await asyncio.to_thread(self.runner.checkpoint)
+            if self.history.long is not None:
+                before = self.clock.now() - round(self.settings.history.segments.retention * 1000)
+                await asyncio.to_thread(self.history.long.expire, Millis(before))
+
+
+def log_directory(settings: Settings) -> Path | None:
+    """Where the intake log lies: in the recording, where there is one."""
+    if settings.recording.path is not None:
+        return settings.recording.path / "intake"
+    directory = wiring.data_directory(settings)
+    return directory / "intake" if directory else None

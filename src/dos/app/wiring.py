@@ -1,0 +1,152 @@
+"""From settings to running parts: the only place where adapters are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from dos.alerting.base import AlertingConfig, Notifier, Receiver
+from dos.alerting.book import AlertBook
+from dos.app.diagnose import Diagnosis
+from dos.app.history import KeptHistory
+from dos.app.pipeline import Parts, Pipeline
+from dos.app.settings import Settings
+from dos.bus.base import StreamLog
+from dos.bus.memory import MemoryLog
+from dos.bus.segment import SegmentLog
+from dos.compute.base import CheckpointStore
+from dos.compute.checkpoint import FileCheckpointStore, MemoryCheckpointStore
+from dos.compute.local import LocalHost
+from dos.detect.engine import DetectKernel
+from dos.incidents.correlate import Correlator
+from dos.ingest.base import Source
+from dos.kit.clock import SECOND, Clock
+from dos.model.registry import SeriesRegistry
+from dos.rca.base import Ranker
+from dos.storage.base import History, Store
+from dos.storage.history.ring import RingHistory
+from dos.storage.history.segments import SegmentHistory
+from dos.storage.memory import MemoryStore
+from dos.topology.graph import Topology
+
+
+IN_MEMORY = "memory://"
+"""Storage URL of runs that leave nothing behind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedSource:
+    """A configured source."""
+
+    name: str
+    kind: str
+    source: Source
+
+
+def build_pipeline(settings: Settings, history: History, also_told: Sequence[str] = ()) -> Pipeline:
+    """A pipeline without any past, over `history`.
+
+    Args:
+        settings: The configuration.
+        history: Where samples are kept and windows come from.
+        also_told: Names of receivers beside the configured ones.
+    """
+    registry = SeriesRegistry()
+    kernel = DetectKernel(settings.detect)
+    parts = Parts(
+        registry=registry,
+        history=history,
+        topology=Topology(settings.topology),
+        kernel=kernel,
+        host=LocalHost(kernel),
+        correlator=Correlator(settings.incidents),
+        diagnosis=Diagnosis(
+            config=settings.rca,
+            impact=settings.impact,
+            ranker=build_ranker(settings),
+            registry=registry,
+            history=history,
+        ),
+        book=AlertBook(alerting_config(settings, also_told)),
+        stale_after=settings.incidents.stale_after,
+    )
+    return Pipeline(parts)
+
+
+def build_ranker(settings: Settings) -> Ranker:
+    """The configured ranker."""
+    chosen = settings.rca.ranker
+    ranker: Ranker = chosen.plugin(chosen.type).build(chosen.config)
+    return ranker
+
+
+def alerting_config(settings: Settings, also_told: Sequence[str] = ()) -> AlertingConfig:
+    """What the alert book needs to know: receivers without their channels' keys."""
+    receivers = tuple(
+        Receiver(name=one.title, min_severity=one.min_severity)
+        for one in settings.alerting.receivers
+    ) + tuple(Receiver(name=name) for name in also_told)
+    own = settings.alerting.model_dump(
+        include=set(AlertingConfig.model_fields) - {"receivers"}, mode="python"
+    )
+    return AlertingConfig(**own, receivers=receivers)
+
+
+def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[NamedSource]:
+    """The configured sources, in order."""
+    built = []
+    for one in settings.sources:
+        rng = Random(f"{seed}/{one.title}")  # noqa: S311  jitter, not a secret
+        source: Source = one.plugin(one.type).build(
+            one.config, name=one.title, clock=clock, rng=rng
+        )
+        built.append(NamedSource(name=one.title, kind=one.type, source=source))
+    return built
+
+
+def build_notifiers(settings: Settings, clock: Clock) -> Mapping[str, Notifier]:
+    """The configured receivers by name."""
+    return {
+        one.title: one.plugin(one.type).build(one.config, name=one.title, clock=clock)
+        for one in settings.alerting.receivers
+    }
+
+
+def data_directory(settings: Settings) -> Path | None:
+    """Where files go; None when nothing is to outlive the process (`storage.url: memory://`)."""
+    return None if settings.storage_url == IN_MEMORY else settings.data_dir
+
+
+def open_store(settings: Settings) -> Store:
+    """The database of decisions; `memory://` keeps them in the process only."""
+    if settings.storage_url == IN_MEMORY:
+        return MemoryStore()
+    # SQLAlchemy costs 0.3 s to import; a run in memory does without.
+    from dos.storage.sql.repositories import SqlStore  # noqa: PLC0415
+
+    return SqlStore(settings.storage_url)
+
+
+def open_log(directory: Path | None) -> StreamLog:
+    """The intake log; None keeps it in the process only."""
+    return SegmentLog(directory) if directory else MemoryLog()
+
+
+def open_checkpoints(directory: Path | None) -> CheckpointStore:
+    """Where checkpoints go; None keeps them in the process only."""
+    return FileCheckpointStore(directory / "checkpoint") if directory else MemoryCheckpointStore()
+
+
+def open_history(settings: Settings, directory: Path | None) -> KeptHistory:
+    """Recent samples, and the long history where it is enabled; None: in the process only."""
+    recent = RingHistory(
+        directory / "recent" if directory else None,
+        resolution_ms=round(settings.history.resolution * SECOND),
+        retention_ms=round(settings.history.retention * SECOND),
+    )
+    long = None
+    if directory and settings.history.segments.enabled:
+        long = SegmentHistory(directory / "history")
+    return KeptHistory(recent, long)
