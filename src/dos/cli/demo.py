@@ -51,6 +51,9 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
     record: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record the run, for `dos replay`.")
     ] = None,
+    webhook: Annotated[
+        str | None, typer.Option(metavar="URL", help="Post the alerts there too.")
+    ] = None,
 ) -> None:
     """Watch a simulated system in which things go wrong.
 
@@ -62,7 +65,10 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
     from dos.cli.view import open_view
     from dos.kit import log
 
-    log.configure("warning")
+    # With JSON asked for, standard output holds that one document and nothing else.
+    console = Console(file=sys.stderr) if report is ReportFormat.JSON else Console()
+    # The live screen shows failing sources itself; log lines would only be painted over.
+    log.configure("error" if console.is_terminal else "warning")
     chosen = DemoOptions(
         duration=duration,
         seed=seed,
@@ -73,9 +79,8 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
         port=port,
         data_dir=data_dir,
         record=record,
+        webhook=webhook,
     )
-    # With JSON asked for, standard output holds that one document and nothing else.
-    console = Console(file=sys.stderr) if report is ReportFormat.JSON else Console()
     try:
         with open_view(console) as view:
             result = run_demo(chosen, view)
@@ -90,5 +95,7 @@ def _print(report: DemoReport, form: ReportFormat) -> None:
         sys.stdout.write(report.to_json().decode() + "\n")
         return
     from dos.cli.demo_report import render
+    from dos.cli.view_format import signs_for
 
-    out().print(render(report))
+    console = out()
+    console.print(render(report, signs_for(console)))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from dos import __version__
 from dos.cli import config, demo, replay, serve
 from dos.cli.output import OK, DosGroup
+from dos.kit.version import __version__
 
 app = typer.Typer(
     name="dos",

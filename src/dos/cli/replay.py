@@ -36,8 +36,10 @@ def replay(
         reports.append(run(path))
         if not json:
             from dos.cli.replay_report import render
+            from dos.cli.view_format import signs_for
 
-            out().print(render(reports[-1]))
+            console = out()
+            console.print(render(reports[-1], signs_for(console)))
     if json:
         sys.stdout.write(REPLAY_REPORTS.dump_json(tuple(reports), indent=2).decode() + "\n")
     if any(report.identical is False for report in reports):

@@ -174,12 +174,12 @@ def service_score(status: ServiceStatus) -> float | None:
 
 def safe(text: str, style: str = "") -> Text:
     """Text from the watched system: no control characters, no markup."""
-    return Text(plain(text), style=style, no_wrap=True, overflow="ellipsis", end="")
+    return Text(plain(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
 def row(parts: Sequence[tuple[Text, int, bool]], gap: int = 1) -> Text:
     """Cells side by side: text, width, and whether it is flush right."""
-    line = Text(no_wrap=True, end="")
+    line = Text(no_wrap=True)
     for index, (cell, width, right) in enumerate(parts):
         fitted = cell.copy()
         fitted.truncate(width, overflow="ellipsis")
@@ -197,6 +197,6 @@ def row(parts: Sequence[tuple[Text, int, bool]], gap: int = 1) -> Text:
 def bar(signs: Signs, share: float, width: int, style: str) -> Text:
     """A horizontal bar for a share from 0 to 1."""
     filled = round(min(1.0, max(0.0, share)) * width)
-    text = Text(signs.bar * filled, style=style, end="")
+    text = Text(signs.bar * filled, style=style)
     text.append(signs.rest * (width - filled), style="dim")
     return text

@@ -61,6 +61,7 @@ class Screen:
             if number:
                 yield Segment.line()
             line.truncate(width, overflow="ellipsis")
+            line.end = ""
             yield line
 
     def lines(self, signs: Signs, width: int, height: int) -> list[Text]:
@@ -83,13 +84,13 @@ class Screen:
             *_cut(incidents, for_incidents, signs),
             *([alerts[0], *alerts[1:][-(for_alerts - 1) :]] if for_alerts > 1 else []),
         ]
-        padding = [Text(end="") for _ in range(room - len(body))]
+        padding = [Text() for _ in range(room - len(body))]
         return [*head, *body, *padding, *foot][:height]
 
 
 def _header(state: ViewState, signs: Signs) -> Text:
     opened = [one for one in state.incidents if one.state is IncidentState.OPEN]
-    line = Text(end="")
+    line = Text()
     line.append(" DOS ", style="bold reverse")
     line.append(f"  {clock(state.now)} UTC  ")
     if opened:
@@ -114,7 +115,7 @@ def _header(state: ViewState, signs: Signs) -> Text:
 
 
 def _rule(title: str, signs: Signs, width: int) -> Text:
-    line = Text(f"{signs.rule * 2} ", style="dim", end="")
+    line = Text(f"{signs.rule * 2} ", style="dim")
     line.append(title, style="not dim bold")
     line.append(f" {signs.rule * max(0, width - len(title) - 4)}")
     return line
@@ -199,13 +200,13 @@ def _fit_services(lines: list[Text], state: ViewState, signs: Signs, height: int
         if any(one.health is health for one in hidden)
     ]
     text = f"{signs.more} {len(hidden)} more: {', '.join(counts)}"
-    return [*kept, Text(f"  {text}", style="dim", end="")]
+    return [*kept, Text(f"  {text}", style="dim")]
 
 
 def _cut(lines: list[Text], height: int, signs: Signs) -> list[Text]:
     if len(lines) <= height:
         return lines
-    return [*lines[: max(0, height - 1)], Text(f"  {signs.more}", style="dim", end="")][:height]
+    return [*lines[: max(0, height - 1)], Text(f"  {signs.more}", style="dim")][:height]
 
 
 def _incidents(state: ViewState, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
@@ -241,11 +242,11 @@ def _incident_title(incident: Incident, state: ViewState, signs: Signs, width: i
 def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
     cause = incident.root_cause
     if cause is None:
-        yield Text("    cause: not ranked yet", style="dim", end="")
+        yield Text("    cause: not ranked yet", style="dim")
         return
     if cause.top is None:
         text = f"    cause unknown ({cause.unknown:.0%}); candidates:"
-        yield Text(text, style="yellow", end="")
+        yield Text(text, style="yellow")
     ranked = cause.ranked[: 3 if detail else 2]
     for place, hypothesis in enumerate(ranked, 1):
         yield _hypothesis(hypothesis, place, signs, width)
@@ -253,17 +254,17 @@ def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> It
         for evidence in hypothesis.evidence[:limit]:
             speaks_for = evidence.stance is Stance.FOR
             sign, style = ("+", "green") if speaks_for else (signs.minus, "yellow")
-            line = Text(f"     {sign} ", style=style, end="")
+            line = Text(f"     {sign} ", style=style)
             line.append_text(safe(evidence.text, "default"))
             yield line
     if cause.top is not None and detail:
-        yield Text(f"    another cause: {cause.unknown:.0%}", style="dim", end="")
+        yield Text(f"    another cause: {cause.unknown:.0%}", style="dim")
     if incident.impact is not None and detail:
         abnormal = sum(one.abnormal for one in incident.impact.affected)
         risk = len(incident.impact.affected) - abnormal
         text = f"    impact: {abnormal} abnormal, {risk} at risk, "
         text += f"{percent(incident.impact.score)} of the business weight"
-        line = Text(text, style="dim", end="")
+        line = Text(text, style="dim")
         if incident.impact.entry_points:
             line.append_text(safe(f"; users come in at {', '.join(incident.impact.entry_points)}"))
         yield line
@@ -287,7 +288,7 @@ def _alerts(state: ViewState, signs: Signs, width: int) -> list[Text]:
         return []
     lines = [_rule("alerts", signs, width)]
     for notice in state.notices[-20:]:
-        line = Text(f"  {clock(notice.at)} ", style="dim", end="")
+        line = Text(f"  {clock(notice.at)} ", style="dim")
         line.append(f"{notice.kind.value:<8} ", style=f"not dim {_NOTICE_STYLE[notice.kind]}")
         line.append_text(safe(notice.text, "not dim"))
         lines.append(line)
@@ -299,7 +300,7 @@ def _sources(state: ViewState, signs: Signs) -> Iterator[Text]:
     fine = {SourceHealth.OK, SourceHealth.STARTING, SourceHealth.FINISHED}
     working = [one for one in state.sources if one.health in fine]
     if working:
-        line = Text("sources ", style="dim", end="")
+        line = Text("sources ", style="dim")
         for index, one in enumerate(working):
             line.append(f" {signs.dot} " if index else "")
             line.append_text(safe(one.name, "not dim"))
@@ -315,7 +316,7 @@ def _is_ok(source: SourceStatus) -> bool:
 
 
 def _failing(source: SourceStatus, state: ViewState, signs: Signs) -> Text:
-    line = Text(f"{signs.warning} source ", style="bold yellow", end="")
+    line = Text(f"{signs.warning} source ", style="bold yellow")
     line.append_text(safe(source.name))
     line.append(f" {source.health.value}")
     if source.retry_at is not None:
@@ -330,7 +331,7 @@ def _truths(state: ViewState, signs: Signs) -> Iterator[Text]:
     """The newest faults the simulator injected: those that last, else the last one."""
     active = [one for one in state.truths if one.ended_at is None]
     for truth in active[-2:] or state.truths[-1:]:
-        line = Text("injected ", style="dim", end="")
+        line = Text("injected ", style="dim")
         line.append_text(safe(truth_text(truth), "not dim"))
         found = truth.found_after is not None
         line.append(f" {signs.done if found else signs.more}", style="green" if found else "yellow")
