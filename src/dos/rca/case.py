@@ -18,7 +18,7 @@ from dos.model.telemetry import BoolArray, Float64Array, Int64Array, SeriesSpec
 
 GUARD = 5 * MINUTE
 """How late the suspected start may be: samples this close before it are not taken as normal."""
-ENOUGH_BASELINE = 12
+ENOUGH_BASELINE = 5
 """Baseline samples of a series below which its guard is shortened rather than its baseline."""
 
 

@@ -14,8 +14,8 @@ from dos.rca.case import Case
 from dos.rca.measure import Measured
 from dos.rca.suspicion import Suspicion, Weights
 
-NOTABLE = math.log1p(3.0)
-"""Strength (log1p of robust sigmas) from which a series is called abnormal: three sigmas."""
+NOTABLE = math.log1p(1.5)
+"""Strength from which a series is called abnormal: about four robust sigmas, for some samples."""
 SHOWN_SERIES = 3
 SHOWN_NAMES = 4
 

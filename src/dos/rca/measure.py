@@ -23,8 +23,8 @@ PEER_WEIGHT = 6.0
 RELATIVE_FLOOR = {Role.AVAILABILITY: 0.005, Role.ERRORS: 0.05, Role.TRAFFIC: 0.10}
 RELATIVE_FLOOR_ELSE = 0.05
 """Change relative to the median that nobody would call abnormal, one sigma of it, by role."""
-MAGNITUDE_FLOOR = 0.02
-"""The same for series around zero, relative to the metric's usual size across entities."""
+USUAL_FLOOR = 0.4
+"""For series around zero: the same share of this part of the metric's usual size elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -103,7 +103,7 @@ def normal(
         scale[members] = np.sqrt(
             (n * own[members] ** 2 + PEER_WEIGHT * prior**2) / (n + PEER_WEIGHT)
         )
-        floor = np.maximum(relative_floor[members] * size[members], MAGNITUDE_FLOOR * usual)
+        floor = relative_floor[members] * np.maximum(size[members], USUAL_FLOOR * usual)
         scale[members] = np.maximum(scale[members], floor)
     # A metric that was zero everywhere: measured against what it became.
     (became,) = column_quantiles(np.abs(suspect), 1.0)

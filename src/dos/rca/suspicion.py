@@ -17,10 +17,22 @@ from dos.kit.clock import MINUTE
 from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Int64Array, Role, SeriesSpec
 from dos.rca.case import Case
-from dos.rca.measure import Measured
+from dos.rca.measure import DRIFT, Measured
 
 SHORT = 2.0
 """Samples at which a stretch counts with √½ of its deviation: one high sample is weak evidence."""
+IMPROVEMENT = 0.3
+"""What a change for the better counts (latency that falls), against 1 for one for the worse."""
+_WORSE = {Role.LATENCY: 1.0, Role.ERRORS: 1.0, Role.AVAILABILITY: -1.0}
+_GROUPS = {
+    Role.LATENCY: "latency",
+    Role.ERRORS: "failure",
+    Role.AVAILABILITY: "failure",
+    Role.SATURATION: "resource",
+    Role.TRAFFIC: "traffic",
+}
+OTHER_KIND = 0.5
+"""How well slowness of a callee explains failures of its caller, and the other way round."""
 BREADTH = 5
 """Series of an entity whose mean strength is taken beside the maximum."""
 CHANGE_WINDOW = 30 * MINUTE
@@ -39,6 +51,9 @@ class Weights(BaseModel):
     dependents: float = Field(0.3, ge=0, description="Bonus when callers show symptoms too.")
     unreachable: float = Field(
         0.5, ge=0, le=1, description="Factor for entities that the alarmed one does not depend on."
+    )
+    unrelated: float = Field(
+        0.7, ge=0, le=1, description="Slowness after an alarm about failures, and vice versa."
     )
     change: float = Field(1.0, ge=0, description="Bonus for a change just before the onset.")
 
@@ -71,27 +86,35 @@ class Suspicion:
 
 def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     """Score every entity of `case`; O(series log series + edges)."""
-    strength = series_strength(measured)
+    strength = series_strength(measured, case.series)
     entities = case.entities()
     place = {entity: i for i, entity in enumerate(entities)}
     owner = np.array([place[spec.entity] for spec in case.series], np.intp)
     groups = [_group(spec) for spec in case.series]
     peak = {
         group: _peak(
-            strength,
-            owner,
-            np.array([one == group for one in groups], np.bool_),
-            len(entities),
+            strength, owner, np.array([one == group for one in groups], np.bool_), len(entities)
         )
-        for group in ("symptom", "resource", "traffic", "other")
+        for group in ("latency", "failure", "resource", "traffic", "other")
     }
-    symptom, resource = peak["symptom"], peak["resource"]
-    explained, explainer = _explained(case, place, symptom, np.maximum(symptom, resource))
+    slow, failing, resource = peak["latency"], peak["failure"], peak["resource"]
+    slow_why = _explained(case, place, slow, np.maximum(slow, resource), failing)
+    fail_why = _explained(case, place, failing, failing, np.maximum(slow, resource))
+    matters = _what_matters(case, weights.unrelated)
+    own_slow = matters["latency"] * slow * (1 - weights.explained * slow_why.share)
+    own_failing = matters["failure"] * failing * (1 - weights.explained * fail_why.share)
+    symptom = np.maximum(slow, failing)
+    why_fail = failing >= slow
+    explained = np.where(why_fail, fail_why.share, slow_why.share)
+    explainer = tuple(
+        fail_why.by[i] if why_fail[i] else slow_why.by[i] for i in range(len(entities))
+    )
     dependents = _dependents(case, place, symptom)
     own = np.maximum.reduce(
         [
             resource,
-            symptom * (1 - weights.explained * explained),
+            own_slow,
+            own_failing,
             weights.other * peak["other"],
             weights.traffic * peak["traffic"],
         ]
@@ -117,14 +140,17 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     )
 
 
-def series_strength(measured: Measured) -> Float64Array:
-    """`[series]` log1p(|deviation|), where short stretches count less; 0 where normal.
+def series_strength(measured: Measured, series: tuple[SeriesSpec, ...]) -> Float64Array:
+    """`[series]` log1p(|deviation| - allowance); short stretches and improvements count less; 0 where normal.
 
     The logarithm, because a cause ten times as far off is not ten times as probable: how far a
     metric can go depends on what it measures.
     """
     n = measured.samples
-    strength: Float64Array = np.log1p(np.abs(measured.deviation) * np.sqrt(n / (n + SHORT)))
+    worse = np.array([_WORSE.get(spec.role, 0.0) for spec in series])
+    kept = np.where(worse * measured.deviation < 0, IMPROVEMENT, 1.0)
+    excess = np.maximum(np.abs(measured.deviation) - DRIFT, 0.0)
+    strength: Float64Array = np.log1p(excess * np.sqrt(n / (n + SHORT)) * kept)
     return strength
 
 
@@ -141,9 +167,7 @@ def _group(spec: SeriesSpec) -> str:
     role = spec.role
     if ("scope", "self") in spec.labels:
         return "resource"  # time in its own code: nobody it calls can be blamed for it
-    if role.is_golden:
-        return "symptom"
-    return {Role.SATURATION: "resource", Role.TRAFFIC: "traffic"}.get(role, "other")
+    return _GROUPS.get(role, "other")
 
 
 def _peak(
@@ -172,14 +196,26 @@ def _best(strength: Float64Array, owner: Int64Array, count: int) -> Int64Array:
     return best
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Explanation:
+    share: Float64Array
+    """`[entity]` 0 to 1."""
+    by: tuple[EntityId | None, ...]
+
+
 def _explained(
-    case: Case, place: dict[EntityId, int], symptom: Float64Array, cause: Float64Array
-) -> tuple[Float64Array, tuple[EntityId | None, ...]]:
+    case: Case,
+    place: dict[EntityId, int],
+    symptom: Float64Array,
+    same: Float64Array,
+    other: Float64Array,
+) -> _Explanation:
+    """How much of `symptom` the direct callees account for, by their signals of the same kind
+    or, less so, of another. All arrays are `[entity]`."""
     share = np.zeros(len(place))
     by: list[EntityId | None] = [None] * len(place)
-    if case.graph is None:
-        return share, tuple(by)
-    for entity, i in place.items():
+    cause = np.maximum(same, OTHER_KIND * other)
+    for entity, i in place.items() if case.graph is not None else ():
         for callee in case.graph.callees(entity):
             j = place.get(callee)
             if j is None or j == i or symptom[i] <= 0:
@@ -187,7 +223,24 @@ def _explained(
             part = min(1.0, float(cause[j] / symptom[i]))
             if part > share[i]:
                 share[i], by[i] = part, callee
-    return share, tuple(by)
+    return _Explanation(share=share, by=tuple(by))
+
+
+def _what_matters(case: Case, unrelated: float) -> dict[str, float]:
+    """Weights of slowness and of failures, given what kind of alarm a person saw."""
+    weights = {"latency": 1.0, "failure": 1.0}
+    if case.target is None or case.target[1] is None:
+        return weights
+    metric = case.target[1]
+    seen = {
+        _group(spec)
+        for spec in case.series
+        if spec.entity == case.target[0] and spec.metric.startswith(metric)
+    }
+    for kind in weights:
+        if seen & weights.keys() and kind not in seen:
+            weights[kind] = unrelated
+    return weights
 
 
 def _dependents(case: Case, place: dict[EntityId, int], symptom: Float64Array) -> Float64Array:
