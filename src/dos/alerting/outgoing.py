@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
@@ -73,8 +73,8 @@ class OutgoingPolicy:
         site_local = isinstance(plain, IPv6Address) and plain.is_site_local
         return plain.is_global and not plain.is_multicast and not site_local
 
-    async def resolve(self, host: str, port: int) -> Address:
-        """The address to connect to.
+    async def resolve(self, host: str, port: int) -> Sequence[Address]:
+        """The addresses to connect to, in the order to try them; at least one.
 
         Raises:
             TransientError: The name does not resolve now.
@@ -95,7 +95,7 @@ class OutgoingPolicy:
                 msg + ".",
                 remedy=f"If it is meant to be reached, add it: allow_hosts: [{host!r}].",
             )
-        return addresses[0]
+        return list(dict.fromkeys(addresses))
 
 
 def _unwrapped(address: Address) -> Address:
@@ -134,28 +134,41 @@ class OutgoingClient:
         parts = urlsplit(url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        address = await self._policy.resolve(host, port)
-        pinned = httpx2.URL(url).copy_with(host=str(address))
-        try:
-            async with self._client.stream(
+        addresses = await self._policy.resolve(host, port)
+        sent_headers = {**headers, "Host": parts.netloc.rpartition("@")[2]}
+        for left, address in enumerate(addresses, start=1 - len(addresses)):
+            pinned = httpx2.URL(url).copy_with(host=str(address))
+            request = self._client.build_request(
                 "POST",
                 pinned,
                 content=content,
-                headers={**headers, "Host": parts.netloc.rpartition("@")[2]},
+                headers=sent_headers,
                 extensions={"sni_hostname": host},
-            ) as response:
-                text = await _beginning(response)
-        except httpx2.TimeoutException as error:
-            msg = f"{host}:{port} did not answer in time ({type(error).__name__})."
-            raise TransientError(msg) from error
-        except httpx2.HTTPError as error:
-            msg = f"{host}:{port} failed: {str(error) or type(error).__name__}."
-            raise TransientError(msg) from error
-        return Answer(
-            status=response.status_code,
-            retry_after=response.headers.get("Retry-After"),
-            text=text,
-        )
+            )
+            try:
+                return await self._answer(request)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                if left == 0:
+                    msg = f"{host}:{port} failed: {str(error) or 'no connection in time'}."
+                    raise TransientError(msg) from error
+            except httpx2.TimeoutException as error:
+                msg = f"{host}:{port} did not answer in time ({type(error).__name__})."
+                raise TransientError(msg) from error
+            except httpx2.HTTPError as error:
+                msg = f"{host}:{port} failed: {str(error) or type(error).__name__}."
+                raise TransientError(msg) from error
+        raise AssertionError  # resolve gives at least one address, and the last one raises
+
+    async def _answer(self, request: httpx2.Request) -> Answer:
+        response = await self._client.send(request, stream=True)
+        try:
+            return Answer(
+                status=response.status_code,
+                retry_after=response.headers.get("Retry-After"),
+                text=await _beginning(response),
+            )
+        finally:
+            await response.aclose()
 
     async def close(self) -> None:
         """Close the connections; idempotent."""
