@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from dos.kit.clock import Millis
 from dos.model.alert import Alert, Notification
@@ -104,6 +103,4 @@ def project(events: Sequence[Recorded]) -> Projection:
                 made.alerts[alert.id] = alert
             case NotificationQueued(notification=notification):
                 made.notifications.setdefault(notification.id, (recorded.seq, notification))
-            case never:
-                assert_never(never)
     return made

@@ -48,6 +48,11 @@ _SCHEMA = pa.schema(
         pa.field("value", pa.float32(), nullable=False),
     ]
 )
+_ENCODING = {
+    "series_id": "DELTA_BINARY_PACKED",
+    "timestamp": "DELTA_BINARY_PACKED",
+    "value": "BYTE_STREAM_SPLIT",
+}
 _SERIES_SCHEMA = pa.schema(
     [
         pa.field("id", pa.int32(), nullable=False),
@@ -122,16 +127,7 @@ def write_samples(path: Path, batch: MetricBatch) -> None:
         "timestamp": pa.array(batch.timestamp).cast(pa.timestamp("ms", tz="UTC")),
         "value": pa.array(as_float32(batch.value)),
     }
-    _write(
-        path,
-        pa.table(columns, schema=_SCHEMA),
-        use_dictionary=False,
-        column_encoding={
-            "series_id": "DELTA_BINARY_PACKED",
-            "timestamp": "DELTA_BINARY_PACKED",
-            "value": "BYTE_STREAM_SPLIT",
-        },
-    )
+    _write(path, pa.table(columns, schema=_SCHEMA), _ENCODING)
 
 
 def read_samples(path: Path, series_ids: Int32Array | None = None) -> MetricBatch:
@@ -224,11 +220,17 @@ def _groups(metadata: pq.FileMetaData, series_ids: Int32Array | None) -> list[in
     return found
 
 
-def _write(path: Path, table: pa.Table, **options: object) -> None:
+def _write(path: Path, table: pa.Table, encoding: dict[str, str] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.new")
     pq.write_table(
-        table, fresh, compression="zstd", compression_level=3, row_group_size=ROW_GROUP, **options
+        table,
+        fresh,
+        compression="zstd",
+        compression_level=3,
+        row_group_size=ROW_GROUP,
+        use_dictionary=encoding is None,
+        column_encoding=encoding,
     )
     with fresh.open("rb") as file:
         os.fsync(file.fileno())

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -40,7 +42,7 @@ def create_engine(url: str) -> AsyncEngine:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except ArgumentError as error:
         msg = "The database URL cannot be read."
         raise ConfigError(msg, remedy="Write sqlite+aiosqlite:///PATH.") from error
     if parsed.get_backend_name() != "sqlite":
@@ -51,8 +53,8 @@ def create_engine(url: str) -> AsyncEngine:
     Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
     # The driver must not begin transactions itself: it would leave reads outside of them.
     engine = create_async_engine(parsed, connect_args={"isolation_level": None})
-    sa.event.listen(engine.sync_engine, "connect", _set_up)
-    sa.event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "begin", _begin)
     return engine
 
 
@@ -88,19 +90,19 @@ def translated(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sa.exc.DBAPIError, sqlite3.DatabaseError) as error:
+    except (DBAPIError, sqlite3.DatabaseError) as error:
         raise _as_dos_error(error, place) from error
     except OSError as error:
         msg = f"The database {place} cannot be reached: {error}."
         raise TransientError(msg) from error
 
 
-def _as_dos_error(error: sa.exc.DBAPIError | sqlite3.DatabaseError, place: str) -> Exception:
-    original = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+def _as_dos_error(error: DBAPIError | sqlite3.DatabaseError, place: str) -> Exception:
+    original = error.orig if isinstance(error, DBAPIError) else error
     reason = str(original)
     if any(word in reason for word in _DAMAGED):
         return _corrupt(place, reason)
-    temporary = (sa.exc.OperationalError, sa.exc.InterfaceError, sqlite3.OperationalError)
+    temporary = (OperationalError, InterfaceError, sqlite3.OperationalError)
     if isinstance(error, temporary):
         msg = f"The database {place} cannot be used: {reason}."
         return TransientError(msg, remedy="Check the disk, the path and its permissions.")
