@@ -79,43 +79,55 @@ _RULES: tuple[tuple[Role, str], ...] = (
     (Role.SATURATION, r"page fault|pg\w*fault|memory failures|oom"),
     (
         Role.AVAILABILITY,
-        r"^up$|availability|success|uptime ratio|"
-        r"(pods?|replicas|instances?|nodes?) (ready|available|healthy)|"
-        r"(ready|available|healthy) (pods?|replicas|instances?|nodes?)|"
-        r"health(y)? (check|hosts?|status)|^ready$|^healthy$",
+        (
+            r"^up$|availability|success|uptime ratio|"
+            r"(pods?|replicas|instances?|nodes?) (ready|available|healthy)|"
+            r"(ready|available|healthy) (pods?|replicas|instances?|nodes?)|"
+            r"health(y)? (check|hosts?|status)|^ready$|^healthy$"
+        ),
     ),
     (
         Role.ERRORS,
-        r"err(or)?s?|fail(ed|ures?|s)?|[45]xx|exceptions?|faults?|timeouts?|"
-        r"reject(ed|ions?|s)?|dropped|drops?|discards?|retrans( segs| segments)?|"
-        r"dead letters?|aborts?",
+        (
+            r"err(or)?s?|fail(ed|ures?|s)?|[45]xx|exceptions?|faults?|timeouts?|"
+            r"reject(ed|ions?|s)?|dropped|drops?|discards?|retrans( segs| segments)?|"
+            r"dead letters?|aborts?"
+        ),
     ),
     (
         Role.TRAFFIC,
-        r"net(work)?( \w+)* (bytes|packets|octets|in|out|receive|transmit|rx|tx)|"
-        r"(in|out) (octets|segs)|(latency|duration|time|seconds|milliseconds)( \w+)? count",
+        (
+            r"net(work)?( \w+)* (bytes|packets|octets|in|out|receive|transmit|rx|tx)|"
+            r"(in|out) (octets|segs)|(latency|duration|time|seconds|milliseconds)( \w+)? count"
+        ),
     ),
     (
         Role.SATURATION,
-        r"cpu|mem(ory)?|rss|heap|swap|disk|fs|filesystem|volume|storage|inodes?|"
-        r"io( time| now| wait)?|queue( \w+)? (length|size|depth|time)|queued?|backlog|"
-        r"pending|lag|pool|threads?|goroutines?|connections?|sockets?|sockstat|processes|"
-        r"procs|file ?descriptors?|fds?|filefd|load ?(1|5|15)|throttl(ed|ing)|"
-        r"utili[sz]ation|saturation|in ?flight|active requests|concurrency|gc|vmstat|"
-        r"schedstat|softnet|pressure|page ?(in|out)|pgpg(in|out)|capacity|"
-        r"syscall (read|write)|context switches|intr|interrupts",
+        (
+            r"cpu|mem(ory)?|rss|heap|swap|disk|fs|filesystem|volume|storage|inodes?|"
+            r"io( time| now| wait)?|queue( \w+)? (length|size|depth|time)|queued?|backlog|"
+            r"pending|lag|pool|threads?|goroutines?|connections?|sockets?|sockstat|processes|"
+            r"procs|file ?descriptors?|fds?|filefd|load ?(1|5|15)|throttl(ed|ing)|"
+            r"utili[sz]ation|saturation|in ?flight|active requests|concurrency|gc|vmstat|"
+            r"schedstat|softnet|pressure|page ?(in|out)|pgpg(in|out)|capacity|"
+            r"syscall (read|write)|context switches|intr|interrupts"
+        ),
     ),
     (
         Role.LATENCY,
-        r"lat(ency)?|duration|delay|elapsed|"
-        r"(response|request|processing|service|handling|wait) time|rt|ttfb|"
-        r"p(50|75|90|95|99|999)|quantile|percentile",
+        (
+            r"lat(ency)?|duration|delay|elapsed|"
+            r"(response|request|processing|service|handling|wait) time|rt|ttfb|"
+            r"p(50|75|90|95|99|999)|quantile|percentile"
+        ),
     ),
     (
         Role.TRAFFIC,
-        r"requests?|req|rps|qps|tps|ops|calls?|throughput|hits|invocations|workload|lod|"
-        r"load|traffic|messages?|msgs?|events|transactions?|queries|commands|orders|"
-        r"sessions|logins|published|consumed|bytes (in|out|sent|received)|packets",
+        (
+            r"requests?|req|rps|qps|tps|ops|calls?|throughput|hits|invocations|workload|lod|"
+            r"load|traffic|messages?|msgs?|events|transactions?|queries|commands|orders|"
+            r"sessions|logins|published|consumed|bytes (in|out|sent|received)|packets"
+        ),
     ),
 )
 """In this order, the first that matches whole words of the split name decides."""

@@ -32,6 +32,8 @@ MAX_SAMPLES = 50_000
 _MAX_LABELS = 32
 _EARLIEST = 946_684_800_000
 """2000-01-01: an earlier time in milliseconds is one in seconds, misread."""
+_LATEST = 253_402_300_799_999
+"""The end of 9999, beyond which there is no RFC 3339; also keeps times within 64 bits."""
 
 
 def _millis(value: object) -> object:
@@ -45,7 +47,7 @@ def _millis(value: object) -> object:
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, strip_whitespace=True)]
 Timestamp = Annotated[
-    int, BeforeValidator(_millis, json_schema_input_type=int | str), Field(strict=True)
+    int, BeforeValidator(_millis, json_schema_input_type=int | str), Field(strict=True, le=_LATEST)
 ]
 
 
@@ -163,5 +165,6 @@ def _reason(error: ValidationError) -> str:
     found: list[str] = []
     for one in error.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in one["loc"])
-        found.append(f"{where}: {one['msg']}" if where else one["msg"])
+        what = one["msg"].removeprefix("Value error, ")
+        found.append(f"{where}: {what}" if where else what)
     return "; ".join(found)
