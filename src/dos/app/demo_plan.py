@@ -10,7 +10,7 @@ from dos.simulate.world import World
 
 FIRST = 12.0
 """Seconds until the first fault: soon, because somebody is watching."""
-GAP = 35.0
+GAP = 50.0
 """Seconds between the end of a fault and the next, so that the incident before is resolved."""
 _ENDLESS = 24 * 3600.0
 

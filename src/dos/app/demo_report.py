@@ -117,15 +117,18 @@ def _delay(truth: Truth, incident: Incident) -> float:
 
 
 async def _alerts(sentinel: Sentinel) -> tuple[AlertCount, ...]:
-    """Notifications that left, by receiver."""
+    """Alerts that each receiver was told of, and those it was told to be over."""
     counts: dict[str, Counter[str]] = {}
     for alert in await sentinel.store.alerts(limit=_MOST):
+        told: dict[str, set[str]] = {}
         for row in await sentinel.store.ledger(alert.id):
-            count = counts.setdefault(row.notification.receiver, Counter())
+            receiver = row.notification.receiver
             if row.given_up_at is not None:
-                count["failed"] += 1
+                counts.setdefault(receiver, Counter())["failed"] += 1
             elif row.sent_at is not None:
-                count[row.notification.alert.state.value] += 1
+                told.setdefault(receiver, set()).add(row.notification.alert.state.value)
+        for receiver, states in told.items():
+            counts.setdefault(receiver, Counter()).update(states)
     return tuple(
         AlertCount(
             receiver=receiver,

@@ -148,12 +148,15 @@ class InjectedFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertCount:
-    """Notifications that one receiver took."""
+    """What one receiver was told."""
 
     receiver: str
     fired: int
+    """Alerts it was told of; updates of one alert count once."""
     resolved: int
+    """Alerts it was told to be over."""
     failed: int = 0
+    """Notifications that were given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

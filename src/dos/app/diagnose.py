@@ -62,6 +62,7 @@ class Diagnosis:
         graph: GraphSnapshot,
         anomalies: Sequence[Anomaly],
         changes: Sequence[Change],
+        past: Sequence[tuple[Millis, Millis]],
         now: Millis,
     ) -> Incident:
         """`incident` with root cause and impact as known at `now`.
@@ -71,10 +72,11 @@ class Diagnosis:
             graph: The dependency graph now.
             anomalies: All active ones, of this incident and others.
             changes: Recent changes of the watched system, oldest first.
+            past: When earlier incidents began and ended; what was then is not normal.
             now: The pipeline's time.
         """
         abnormal = frozenset(anomaly.entity for anomaly in anomalies)
-        cause = self._rank(self._case(incident, graph, abnormal, changes, now))
+        cause = self._rank(self._case(incident, graph, abnormal, changes, past, now))
         root = cause.top.entity if cause.top else None
         mine = [one for one in anomalies if one.entity in incident.entities]
         impact = assess(incident.entities, root, graph, self.impact, mine)
@@ -111,6 +113,7 @@ class Diagnosis:
         graph: GraphSnapshot,
         abnormal: frozenset[EntityId],
         changes: Sequence[Change],
+        past: Sequence[tuple[Millis, Millis]],
         now: Millis,
     ) -> Case:
         entities = self._candidates(incident, graph)
@@ -119,9 +122,13 @@ class Diagnosis:
         window = self.history.window(
             ids, Millis(start - round(self.config.baseline * SECOND)), Millis(now)
         )
+        usable = np.ones(len(window.times), dtype=bool)
+        for began, ended in past:
+            over = min(ended, start - 1)
+            usable &= (window.times < began) | (window.times > over)
         return Case(
-            times=window.times,
-            values=window.values.astype(np.float64),
+            times=window.times[usable],
+            values=window.values[usable].astype(np.float64),
             series=tuple(self.registry[series].spec for series in ids),
             graph=graph,
             start=start,

@@ -204,7 +204,8 @@ class Pipeline:
 
     def _diagnose(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> Incident:
         anomalies = [self.parts.correlator.active[s] for s in sorted(self.parts.correlator.active)]
-        return self.parts.diagnosis.of(incident, graph, anomalies, self.changes, now)
+        past = self.parts.correlator.past
+        return self.parts.diagnosis.of(incident, graph, anomalies, self.changes, past, now)
 
     def _number(self, events: Sequence[Event], now: Millis) -> tuple[Recorded, ...]:
         first = self.seq + 1

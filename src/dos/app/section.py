@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, get_args
+from types import UnionType
+from typing import Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -115,9 +116,14 @@ def secret_keys(model: type[BaseModel]) -> list[str]:
     return [
         key
         for key, field in model.model_fields.items()
-        if Secret in {field.annotation, *get_args(field.annotation)}
+        if Secret in (field.annotation, *_alternatives(field.annotation))
         and f"{key}_file" not in model.model_fields
     ]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; of anything else none."""
+    return get_args(annotation) if get_origin(annotation) in {Union, UnionType} else ()
 
 
 def read_secret_files(model: type[BaseModel], raw: Any) -> Any:

@@ -40,6 +40,8 @@ _LAYOUT = {
     "above": Column(dtype="|b1", initial=True),
     "below": Column(dtype="|b1", initial=True),
     "tail": Column(dtype="<f8", initial=4.0),
+    "tail_before": Column(dtype="<f8", initial=4.0),
+    "straying": Column(dtype="|b1", initial=False),
     "evidence": Column(dtype="<f8"),
     "calm": Column(dtype="<i4"),
     "abnormal": Column(dtype="|b1", initial=False),
@@ -119,7 +121,8 @@ class DetectKernel:
         scored = self._detector.score(state.detector, row, batch.timestamp, batch.value)
         tail = cast(Float64Array, engine["tail"])[row]
         limit = thresholds(config.threshold, tail)
-        strength = self._strength(engine, row, scored) / limit
+        distance = self._distance(engine, row, scored)
+        strength = distance / limit
         findings = Findings.empty()
         abnormal = cast(BoolArray, engine["abnormal"])[row]
         if not batch.history:
@@ -130,10 +133,7 @@ class DetectKernel:
         if batch.history:
             weight = np.where(suspicious, np.maximum(config.abnormal_weight, 0.3), 1.0)
         self._detector.learn(state.detector, row, batch.timestamp, batch.value, weight)
-        learnable = scored.ready & ~abnormal
-        engine["tail"][row] = np.where(
-            learnable, learn_tail(config.threshold, tail, scored.deviation), tail
-        )
+        self._learn_tail(engine, row, distance, scored.ready & ~abnormal)
         for name, column in (
             ("last", batch.timestamp),
             ("value", batch.value),
@@ -192,8 +192,19 @@ class DetectKernel:
         below = cast(BoolArray, engine["below"])[row] & (deviation < 0)
         return np.where(above | below, np.abs(deviation), 0.0)
 
-    def _strength(self, engine: Columns, row: Int32Array, scored: Scored) -> Float64Array:
+    def _distance(self, engine: Columns, row: Int32Array, scored: Scored) -> Float64Array:
         return np.where(scored.ready, self._side(engine, row, scored.deviation), 0.0)
+
+    def _learn_tail(
+        self, engine: Columns, row: Int32Array, distance: Float64Array, which: BoolArray
+    ) -> None:
+        """A stretch beyond the tail counts once, or a slow ramp would push its limit ahead."""
+        tail, straying = cast(Float64Array, engine["tail"]), cast(BoolArray, engine["straying"])
+        beyond = distance > tail[row]
+        chosen = which & ~(beyond & straying[row])
+        rows = row[chosen]
+        tail[rows] = learn_tail(self._config.threshold, tail[rows], distance[chosen])
+        straying[row] = beyond
 
     def _decide(
         self,
@@ -209,7 +220,12 @@ class DetectKernel:
         evidence = cast(Float64Array, engine["evidence"])
         before = evidence[row]
         onset = cast(Int64Array, engine["onset"])
-        onset[row] = np.where(beyond & (before == 0), batch.timestamp, onset[row])
+        first = row[beyond & (before == 0)]
+        onset[first] = batch.timestamp[beyond & (before == 0)]
+        # What a stretch of wild samples teaches about the tail is forgotten if it turns out to
+        # be the beginning of an anomaly: incidents must not make the series less sensitive.
+        tail, tail_before = cast(Float64Array, engine["tail"]), engine["tail_before"]
+        tail_before[first] = tail[first]
         # One sample never gives more than 2, so that it takes two at least.
         after = np.where(beyond, before + np.minimum(strength, 2.0), np.maximum(before - 1.0, 0.0))
         evidence[row] = np.minimum(after, 2 * config.confirm)
@@ -217,6 +233,7 @@ class DetectKernel:
         calm[row] = np.where(strength < config.calm, calm[row] + 1, 0)
         was = abnormal[row]
         started = ~was & beyond & (after >= config.confirm)
+        tail[row[started]] = cast(Float64Array, tail_before)[row[started]]
         streak = cast(Int32Array, engine["streak"])
         streak[row] = np.where(was, streak[row] + 1, 0)
         exhausted = was & (streak[row] >= config.relearn)

@@ -26,7 +26,7 @@ class ThresholdConfig(BaseModel):
     """The threshold is this many times the tail quantile of the series' own past."""
     tail: float = Field(default=0.999, gt=0.5, lt=1)
     """Which quantile of |z| is tracked."""
-    rate: float = Field(default=0.5, gt=0, le=2)
+    rate: float = Field(default=0.15, gt=0, le=2)
     """Size of an upward step, in log units; smaller is steadier and slower."""
 
 
@@ -36,10 +36,10 @@ def thresholds(config: ThresholdConfig, tail: Float64Array) -> Float64Array:
 
 
 def learn_tail(
-    config: ThresholdConfig, tail: Float64Array, deviation: Float64Array
+    config: ThresholdConfig, tail: Float64Array, distance: Float64Array
 ) -> Float64Array:
-    """The quantile after one more healthy sample of each series."""
-    beyond = np.abs(deviation) > tail
+    """The quantile after one more healthy sample of each series; `distance` is |z|."""
+    beyond = distance > tail
     step = np.where(beyond, config.rate * config.tail, -config.rate * (1 - config.tail))
     lowest, highest = config.minimum / config.margin / 2, 20 * config.minimum
     return np.clip(tail * np.exp(step), lowest, highest)

@@ -12,6 +12,7 @@ incidents that changed. No I/O; the state is written by `dump` and read by `load
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -28,6 +29,11 @@ from dos.model.telemetry import Role
 
 T = TypeVar("T")
 
+_ALONE_STRENGTH = 2.0
+"""A signal weaker than this many times its threshold never is an incident by itself."""
+_PAST_KEPT = 100
+"""Past incidents remembered, so that their samples are not taken for normal."""
+
 
 class IncidentsConfig(BaseModel):
     """When anomalies are an incident."""
@@ -39,9 +45,8 @@ class IncidentsConfig(BaseModel):
     resolve_after: Duration = 30.0
     """An incident is over when nothing in it was abnormal for this long."""
     alone_after: Duration = 60.0
-    """How long one strong signal has to last to be an incident without a second one."""
-    alone_score: float = Field(default=0.75, gt=0, le=1)
-    """How strong that signal has to be; 0.75 is twice the threshold."""
+    """How long a signal at twice its threshold has to last to be an incident without a second
+    one; the stronger it is, the shorter."""
     stale_after: Duration = 300.0
     """An abnormal series without samples for this long no longer keeps an incident open."""
 
@@ -55,6 +60,8 @@ class _State:
     """Open ones."""
     quiet_since: dict[IncidentId, Millis] = field(default_factory=dict)
     """Since when nothing in it is abnormal."""
+    past: list[tuple[Millis, Millis]] = field(default_factory=list)
+    """Begin and end of resolved incidents, oldest first."""
 
 
 _STATE: TypeAdapter[_State] = TypeAdapter(_State)
@@ -76,6 +83,11 @@ class Correlator:
     def active(self) -> Mapping[SeriesId, Anomaly]:
         """Anomalies that last, by series."""
         return self._state.active
+
+    @property
+    def past(self) -> Sequence[tuple[Millis, Millis]]:
+        """When earlier incidents began and ended."""
+        return self._state.past
 
     def abnormal(self) -> dict[EntityId, list[Anomaly]]:
         """Active anomalies by entity, entities in order of onset."""
@@ -229,17 +241,21 @@ class Correlator:
         return changed
 
     def _corroborated(self, anomalies: Sequence[Anomaly], now: Millis) -> bool:
-        signals = {(anomaly.entity, anomaly.role) for anomaly in anomalies}
-        golden = {signal for signal in signals if signal[1].is_golden}
+        signals = {_signal(anomaly) for anomaly in anomalies}
+        golden = any(anomaly.role.is_golden for anomaly in anomalies)
         if len(signals) >= 3 or (len(signals) >= 2 and golden):
             return True
-        lasting = now - round(self._config.alone_after * SECOND)
-        return any(
-            anomaly.score >= self._config.alone_score
-            and anomaly.started_at <= lasting
-            and (anomaly.role.is_golden or anomaly.role is Role.SATURATION)
-            for anomaly in anomalies
-        )
+        return any(self._stands_alone(anomaly, now) for anomaly in anomalies)
+
+    def _stands_alone(self, anomaly: Anomaly, now: Millis) -> bool:
+        """Whether one signal is strong enough, for how long it lasts."""
+        if not (anomaly.role.is_golden or anomaly.role is Role.SATURATION):
+            return False
+        strength = -math.log2(max(1.0 - anomaly.score, 1e-9))  # |z| over its threshold
+        if strength < _ALONE_STRENGTH:
+            return False
+        needed = self._config.alone_after * _ALONE_STRENGTH / strength
+        return now - anomaly.started_at >= needed * SECOND
 
     def _resolve(
         self, abnormal: Mapping[EntityId, Sequence[Anomaly]], now: Millis
@@ -263,6 +279,7 @@ class Correlator:
     ) -> Incident:
         self._state.incidents.pop(incident.id, None)
         self._state.quiet_since.pop(incident.id, None)
+        self._state.past = [*self._state.past, (incident.began_at, now)][-_PAST_KEPT:]
         return replace(
             incident,
             state=IncidentState.RESOLVED,
@@ -271,6 +288,12 @@ class Correlator:
             resolved_at=now,
             merged_into=into,
         )
+
+
+def _signal(anomaly: Anomaly) -> tuple[EntityId, str]:
+    """What an anomaly is evidence of: percentiles of one latency are one signal, not three."""
+    one_each = anomaly.role in {Role.SATURATION, Role.OTHER}
+    return anomaly.entity, anomaly.metric if one_each else anomaly.role.value
 
 
 def title_of(anomalies: Sequence[Anomaly]) -> str:
