@@ -165,7 +165,8 @@ class PrometheusApi(AbstractAsyncContextManager["PrometheusApi"]):
             targets = self._parsed(_TARGETS, what, body)["data"]["activeTargets"]
         except PermanentError:  # servers that only store and query do not know of targets
             return []
-        return [one["scrapeInterval"] for one in targets if one.get("scrapeInterval")]
+        intervals = (one.get("scrapeInterval") for one in targets)
+        return [seconds for seconds in intervals if seconds]
 
     # --------------------------------------------------------------------------------- requests
 
@@ -205,7 +206,7 @@ class PrometheusApi(AbstractAsyncContextManager["PrometheusApi"]):
             raise kind(msg, remedy="Make the query cheaper or raise timeout.") from error
         except httpx2.TransportError as error:
             raise self._unreachable(error) from error
-        if response.status_code != httpx2.codes.OK:
+        if response.status_code != 200:
             raise self._refused(what, response, bytes(body))
         return bytes(body)
 

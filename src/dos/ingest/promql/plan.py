@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dos.ingest.presets import load_preset, preset_names
 from dos.ingest.promql.api import PrometheusApi
 from dos.ingest.promql.columns import BoundQuery
+from dos.ingest.promql.presets import load_preset, preset_names
 from dos.ingest.promql.queries import EdgeQuery, Query, Variant, expand
 from dos.kit.clock import MINUTE, Millis
 from dos.kit.duration import format_duration

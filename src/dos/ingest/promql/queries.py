@@ -105,7 +105,7 @@ class Variant(BaseModel):
 
 
 class Preset(BaseModel):
-    """A set of queries for one kind of exporter; one YAML file in `dos/ingest/presets`."""
+    """A set of queries for one kind of exporter; one YAML file in `dos/ingest/promql/presets`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

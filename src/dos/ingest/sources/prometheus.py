@@ -18,7 +18,6 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dos.ingest.base import Delivery, Sink
-from dos.ingest.presets import load_preset
 from dos.ingest.promql.api import PrometheusApi, QueryError
 from dos.ingest.promql.ask import Replies, ask_all
 from dos.ingest.promql.columns import Answer, BoundQuery, Columns
@@ -32,6 +31,7 @@ from dos.ingest.promql.plan import (
     scrape_interval,
     variables_for,
 )
+from dos.ingest.promql.presets import load_preset
 from dos.ingest.promql.queries import EdgeQuery, Query, expand
 from dos.kit import log
 from dos.kit.clock import MINUTE, SECOND, Clock, Millis
