@@ -9,9 +9,11 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 
-from dos.app.settings import DETECTORS, NOTIFIERS, RankerSettings, SourceSettings
+from dos.alerting.base import ROOM as NOTIFIERS
+from dos.app.settings import RankerSettings, SourceSettings
 from dos.app.settings_keys import REQUIRED, Key, PluginKeys, plugin_keys, settings_keys
 from dos.app.settings_reference import inline
+from dos.detect.engine import ROOM as DETECTORS
 
 _HEAD = """\
 # Configuration of Dependency Ops Sentinel. Copy to config.yaml and keep what you change.
@@ -95,11 +97,11 @@ def _section(section: Key) -> Iterator[str]:
             yield from _prose(key.description, "  ")
             for plugin in plugin_keys(RankerSettings.room):
                 yield "  #ranker:"
-                yield from _commented(f"    type: {plugin.type}")
+                yield from _commented(f"    type: {plugin.name}")
                 yield from _entries(plugin.keys, "    ")
         elif key.name == "parameters":
             for plugin in plugin_keys(DETECTORS):
-                yield from _prose(f"{key.description} Those of {plugin.type}:", "  ")
+                yield from _prose(f"{key.description} Those of {plugin.name}:", "  ")
                 yield "  #parameters:"
                 yield from _entries(plugin.keys, "    ")
         else:
@@ -109,12 +111,12 @@ def _section(section: Key) -> Iterator[str]:
 def _item(section: Key, plugin: PluginKeys, indent: str) -> Iterator[str]:
     """A list item of a plugin's type, commented out, with our keys and the plugin's."""
     yield from _prose(plugin.description, indent)
-    yield f"{indent}#- type: {plugin.type}"
+    yield f"{indent}#- type: {plugin.name}"
     own = [key for key in section.keys if key.name != "type"]
     for key in own:
         if key.name == "name":  # unique, and so that the blocks do not collide when uncommented
             yield from _prose(key.description, f"{indent}  ")
-            yield from _commented(f"{indent}  name: {plugin.type}-2")
+            yield from _commented(f"{indent}  name: {plugin.name}-2")
         else:
             yield from _entry(key, f"{indent}  ")
     yield from _entries(plugin.keys, f"{indent}  ")

@@ -90,7 +90,8 @@ def keys_of(model: type[BaseModel]) -> tuple[Key, ...]:
 class PluginKeys:
     """The keys of one plugin type."""
 
-    type: str
+    name: str
+    """The `type` to write."""
     config: type[BaseModel]
     keys: tuple[Key, ...]
 
@@ -109,7 +110,7 @@ def plugin_keys(room: str, also: Mapping[str, str] | None = None) -> list[Plugin
             config = plugins.load(room, name, also).config
         except ConfigError:
             continue  # its extra is not installed
-        found.append(PluginKeys(type=name, config=config, keys=keys_of(config)))
+        found.append(PluginKeys(name=name, config=config, keys=keys_of(config)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""`docs/configuration.md`: a table of keys for each section and plugin type, made from the models."""
+"""`docs/configuration.md`: a table of keys for each section and plugin, made from the models."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import yaml
 
-from dos.app.settings import DETECTORS, NOTIFIERS, RankerSettings, SourceSettings
+from dos.alerting.base import ROOM as NOTIFIERS
+from dos.app.settings import RankerSettings, SourceSettings
 from dos.app.settings_keys import REQUIRED, Key, plugin_keys, settings_keys
+from dos.detect.engine import ROOM as DETECTORS
 
 _INTRODUCTION = """\
 # Configuration
@@ -60,7 +62,7 @@ def _sections() -> Iterator[str]:
             for section, noun, room, also, where in _PLUGINS:
                 if section == key.name:
                     for plugin in plugin_keys(room, also):
-                        yield f"### {noun} `{plugin.type}`{where}\n\n{plugin.description}\n"
+                        yield f"### {noun} `{plugin.name}`{where}\n\n{plugin.description}\n"
                         yield from _table(_flat(plugin.keys, ""))
 
 

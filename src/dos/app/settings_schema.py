@@ -37,6 +37,9 @@ class _Generator(GenerateJsonSchema):
         for key in secret_keys(model):
             text = f"File that holds `{key}`, instead of `{key}` itself."
             properties[f"{key}_file"] = {"type": "string", "format": "path", "description": text}
+        if issubclass(model, Settings):  # a section whose keys are all commented out is null
+            for name, value in properties.items():
+                properties[name] = {"anyOf": [value, {"type": "null"}]}
         if issubclass(model, PluginSection):
             return self._plugin_section(model, result)
         return result
@@ -51,9 +54,9 @@ class _Generator(GenerateJsonSchema):
             inner = self.generate_inner(plugin.config.__pydantic_core_schema__)
             if "$ref" in inner:
                 inner = self.get_schema_from_definitions(JsonRef(inner["$ref"])) or inner
-            kind = {**own["type"], "const": plugin.type}
+            kind = {**own["type"], "const": plugin.name}
             alternatives.append({
-                "title": plugin.type,
+                "title": plugin.name,
                 "type": "object",
                 "description": plugin.description,
                 "properties": {**own, "type": kind, **inner.get("properties", {})},

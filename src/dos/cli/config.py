@@ -55,6 +55,22 @@ def show(config: ConfigOption = None) -> None:
 @app.command("schema")
 def schema() -> None:
     """Print the JSON Schema of the configuration, with the keys of every plugin type."""
-    from dos.app.settings_docs import json_schema
+    from dos.app.settings_schema import json_schema
 
     sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+@app.command("example")
+def example() -> None:
+    """Print a configuration with every key, its meaning and its default."""
+    from dos.app.settings_example import example as text
+
+    sys.stdout.write(text())
+
+
+@app.command("reference")
+def reference() -> None:
+    """Print the reference of all keys, as Markdown."""
+    from dos.app.settings_reference import reference as text
+
+    sys.stdout.write(text())
