@@ -364,8 +364,8 @@ class FakeBackend:
 
 
 @asynccontextmanager
-async def open_filled() -> AsyncIterator[FakeBackend]:
+async def open_filled(write_token: Secret | None = None) -> AsyncIterator[FakeBackend]:
     """The shop, as `create_app` wants it."""
-    backend = FakeBackend()
+    backend = FakeBackend(write_token=write_token)
     await backend.fill()
     yield backend

@@ -17,6 +17,7 @@ from dos.api import errors
 from dos.api.backend import Backend, OpenBackend
 from dos.api.context import RequestContext
 from dos.api.limits import BodyLimit
+from dos.api.openapi import describe
 from dos.api.routes import (
     alerts,
     analyze,
@@ -104,7 +105,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     for part in (services, graph, series, anomalies, incidents, alerts, changes, sources, stream):
         v1.include_router(part.router)
     app.include_router(v1)
-    errors.describe(app)
+    describe(app)
     return app
 
 

@@ -46,12 +46,12 @@ class RequestContext:
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if _ACCEPTABLE.fullmatch(given) else new_request_id()
         scope["request_id"] = request_id
-        started = False
+        status: int | None = None
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers[REQUEST_ID] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
@@ -62,9 +62,10 @@ class RequestContext:
         with structlog.contextvars.bound_contextvars(**bound):
             try:
                 await self._app(scope, receive, send_with_headers)
+                _log.debug("request", status=status)
             except Exception:  # supervision boundary: one request's fault ends here
                 _log.exception("request_failed")
-                if started:
+                if status is not None:
                     raise  # too late for an answer: the server cuts the connection
                 detail = "An unforeseen error; the log has its cause under this request id."
                 failed = ProblemError(500, "internal-error", detail)

@@ -180,20 +180,3 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
     documented["default"] = {"description": "Any other error.", "content": content}
     return documented
-
-
-def describe(app: FastAPI) -> None:
-    """Add the schema that `problems` refers to, to the OpenAPI document of `app`.
-
-    FastAPI lists the models of JSON answers only, and problems have a media type of their own.
-    """
-    generate = app.openapi
-
-    def with_problems() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            nested = schema.pop("$defs")
-            generate()["components"]["schemas"].update({"Problem": schema, **nested})
-        return generate()
-
-    app.openapi = with_problems  # type: ignore[method-assign]  # FastAPI's documented way

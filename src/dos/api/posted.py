@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from dos.api.backend import Case
 from dos.ingest.roles import meaning_of
@@ -15,6 +24,7 @@ from dos.model.graph import EdgeEvidence, EdgeKind
 from dos.model.ids import EntityId
 from dos.model.telemetry import MetricKind, Role, SampleFrame, SeriesSpec
 
+_FIRST = from_rfc3339("2000-01-01T00:00:00Z")  # numbers below are seconds, misread
 _LAST = from_rfc3339("9999-12-31T23:59:59Z")
 
 
@@ -30,7 +40,20 @@ def _number_or_none(value: object) -> object:
     return value
 
 
-PostedTime = Annotated[Timestamp, Field(le=_LAST)]
+PostedTime = Annotated[
+    Timestamp,
+    Field(le=_LAST),
+    AfterValidator(partial(max, 0)),  # as in queries, what lies before 1970 is read as 1970
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "minimum": _FIRST, "maximum": _LAST},
+            ]
+        }
+    ),
+]
+"""RFC 3339 text, or milliseconds since the epoch."""
 
 PostedValue = Annotated[
     float | None,

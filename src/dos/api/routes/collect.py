@@ -64,6 +64,7 @@ _EXAMPLE = [
     operation_id="collectMetrics",
     summary="Push samples",
     dependencies=[Writer],
+    openapi_extra={"security": [{}]},  # beside the token: none configured, none needed
     responses=problems(400, 401, 403, 413, 415, 422, 503),
 )
 async def collect_metrics(

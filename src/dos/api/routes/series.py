@@ -104,7 +104,8 @@ async def get_samples(
     registry = backend.registry
     if not 0 <= series_id < len(registry):
         raise not_found("series", series_id)
-    last = backend.clock.now() if end is None else end
+    now = backend.clock.now()
+    last = max(now, start or now) if end is None else end
     first = Millis(max(0, last - HOUR)) if start is None else start
     if first > last:
         raise invalid("query.start", "lies after the end")
