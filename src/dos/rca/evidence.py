@@ -44,6 +44,12 @@ class Witness:
         ]
         return tuple(sorted(all_of_it, key=lambda one: -abs(one.weight)))
 
+    def metric(self, entity: EntityId) -> str | None:
+        """The metric that shows the trouble of `entity` best, if it shows any."""
+        series = int(self._found.best[self._place[entity]])
+        shows = series >= 0 and self._found.strength[series] > 0
+        return self._case.series[series].metric if shows else None
+
     def _deviations(self, entity: EntityId) -> list[Evidence]:
         strength = self._found.strength
         mine = sorted(self._series[entity], key=lambda s: (-strength[s], s))
@@ -56,7 +62,7 @@ class Witness:
             spec = self._case.series[s]
             resource = spec.role is Role.SATURATION
             kind = EvidenceKind.INTERNAL_SIGNAL if resource else EvidenceKind.DEVIATION
-            text = self._movement(s)
+            text = movement(self._case, self._measured, s)
             found.append(
                 self._say(
                     Stance.FOR,
@@ -69,20 +75,6 @@ class Witness:
                 )
             )
         return found
-
-    def _movement(self, s: int) -> str:
-        m, spec = self._measured, self._case.series[s]
-        before, after = float(m.center[s]), float(m.observed[s])
-        verb = "rose" if after >= before else "fell"
-        times = ""
-        if before > 0 and after > 0:
-            ratio = after / before if after >= before else before / after
-            times = f" {ratio:.3g}×" if ratio >= 1.1 else ""
-        change = f"{quantity(before, spec.unit)} → {quantity(after, spec.unit)}"
-        return (
-            f"{spec.metric} {verb}{times} ({change}, {abs(m.deviation[s]):.3g} sigmas) "
-            f"at {clock_time(int(m.onset[s]))}"
-        )
 
     def _onset(self, entity: EntityId) -> list[Evidence]:
         """Earlier or later than the strongest other entity."""
@@ -130,7 +122,8 @@ class Witness:
         if not symptomatic:
             return []
         text = f"{len(symptomatic)} of {len(callers)} callers show symptoms: {_names(symptomatic)}"
-        weight = self._weights.dependents * float(self._found.dependents[self._place[entity]])
+        i = self._place[entity]
+        weight = self._weights.dependents * float(self._found.dependents[i])
         return [self._say(Stance.FOR, EvidenceKind.DEPENDENTS_ABNORMAL, text, weight, entity)]
 
     def _changes(self, entity: EntityId) -> list[Evidence]:
@@ -184,6 +177,22 @@ class Witness:
             start=Millis(self._found.onset if start is None else start),
             end=self._case.end,
         )
+
+
+def movement(case: Case, measured: Measured, s: int) -> str:
+    """What series `s` did: `latency_p95 rose 9.1× (0.12 s → 1.1 s, 31 sigmas) at 14:31:20`."""
+    spec = case.series[s]
+    before, after = float(measured.center[s]), float(measured.observed[s])
+    verb = "rose" if measured.deviation[s] >= 0 else "fell"
+    times = ""
+    if before > 0 and after > 0:
+        ratio = max(before, after) / min(before, after)
+        times = f" {ratio:.3g}×" if ratio >= 1.1 else ""
+    change = f"{quantity(before, spec.unit)} → {quantity(after, spec.unit)}"
+    return (
+        f"{spec.metric} {verb}{times} ({change}, {abs(measured.deviation[s]):.3g} sigmas) "
+        f"at {clock_time(int(measured.onset[s]))}"
+    )
 
 
 def quantity(value: float, unit: str) -> str:

@@ -48,7 +48,12 @@ class Weights(BaseModel):
     traffic: float = Field(0.5, ge=0, description="Traffic, which mostly follows somebody else.")
     explained: float = Field(0.9, ge=0, le=1, description="Share of symptoms a callee can explain.")
     breadth: float = Field(1.0, ge=0, description="Weight of the mean of the strongest series.")
-    dependents: float = Field(0.3, ge=0, description="Bonus when callers show symptoms too.")
+    dependents: float = Field(
+        0.6, ge=0, description="Bonus for the share of all symptoms that lies in its dependents."
+    )
+    undetected: float = Field(
+        0.7, ge=0, le=1, description="Factor for entities in which detection saw nothing."
+    )
     unreachable: float = Field(
         0.5, ge=0, le=1, description="Factor for entities that the alarmed one does not depend on."
     )
@@ -74,7 +79,7 @@ class Suspicion:
     explainer: tuple[EntityId | None, ...]
     """The callee that explains most."""
     dependents: Float64Array
-    """Mean symptom of direct callers."""
+    """0 to 1: share of everybody else's symptoms that shows in those who depend on it."""
     best: Int64Array
     """The series that shows the entity's trouble best; -1 for an entity without any."""
     changed: tuple[int | None, ...]
@@ -101,37 +106,31 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     slow_why = _explained(case, place, slow, np.maximum(slow, resource), failing)
     fail_why = _explained(case, place, failing, failing, np.maximum(slow, resource))
     matters = _what_matters(case, weights.unrelated)
-    own_slow = matters["latency"] * slow * (1 - weights.explained * slow_why.share)
-    own_failing = matters["failure"] * failing * (1 - weights.explained * fail_why.share)
-    symptom = np.maximum(slow, failing)
-    why_fail = failing >= slow
-    explained = np.where(why_fail, fail_why.share, slow_why.share)
-    explainer = tuple(
-        fail_why.by[i] if why_fail[i] else slow_why.by[i] for i in range(len(entities))
-    )
-    dependents = _dependents(case, place, symptom)
     own = np.maximum.reduce(
         [
             resource,
-            own_slow,
-            own_failing,
+            matters["latency"] * slow * (1 - weights.explained * slow_why.share),
+            matters["failure"] * failing * (1 - weights.explained * fail_why.share),
             weights.other * peak["other"],
             weights.traffic * peak["traffic"],
         ]
     )
+    symptom = np.maximum(slow, failing)
+    dependents = _dependents(case, place, symptom)
     score = own + weights.breadth * _breadth(strength, owner, len(entities))
-    score = score + weights.dependents * np.minimum(dependents, own)
+    score = score + weights.dependents * dependents * own
     onset = trouble_onset(measured, strength, case.start)
     changed = tuple(_changed(case, entity, onset) for entity in entities)
     score = score + weights.change * np.array([change is not None for change in changed], float)
-    score = score * _reach(case, entities, weights.unreachable)
+    score = score * _reach(case, entities, weights)
+    why = [fail_why if f >= s else slow_why for f, s in zip(failing, slow, strict=True)]
     return Suspicion(
         entities=entities,
         strength=strength,
         symptom=symptom,
         resource=resource,
-        explained=explained,
-        explainer=explainer,
+        explained=np.array([one.share[i] for i, one in enumerate(why)], np.float64),
+        explainer=tuple(one.by[i] for i, one in enumerate(why)),
         dependents=dependents,
         best=_best(strength, owner, len(entities)),
         changed=changed,
@@ -141,7 +140,10 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
 
 
 def series_strength(measured: Measured, series: tuple[SeriesSpec, ...]) -> Float64Array:
-    """`[series]` log1p(|deviation| - allowance); short stretches and improvements count less; 0 where normal.
+    """`[series]` log1p of the deviation beyond the allowance; 0 where normal.
+
+    Short stretches and changes for the better count less.
+
 
     The logarithm, because a cause ten times as far off is not ten times as probable: how far a
     metric can go depends on what it measures.
@@ -210,13 +212,15 @@ def _explained(
     same: Float64Array,
     other: Float64Array,
 ) -> _Explanation:
-    """How much of `symptom` the direct callees account for, by their signals of the same kind
-    or, less so, of another. All arrays are `[entity]`."""
+    """How much of `symptom` the direct callees account for; all arrays are `[entity]`.
+
+    They do by their signals of the `same` kind or, less so, of the `other`.
+    """
     share = np.zeros(len(place))
     by: list[EntityId | None] = [None] * len(place)
     cause = np.maximum(same, OTHER_KIND * other)
-    for entity, i in place.items() if case.graph is not None else ():
-        for callee in case.graph.callees(entity):
+    for entity, i in place.items():
+        for callee in case.graph.callees(entity) if case.graph else ():
             j = place.get(callee)
             if j is None or j == i or symptom[i] <= 0:
                 continue
@@ -244,13 +248,14 @@ def _what_matters(case: Case, unrelated: float) -> dict[str, float]:
 
 
 def _dependents(case: Case, place: dict[EntityId, int], symptom: Float64Array) -> Float64Array:
-    mean = np.zeros(len(place))
-    if case.graph is not None:
-        for entity, i in place.items():
-            callers = [place[c] for c in case.graph.callers(entity) if c in place and c != entity]
-            if callers:
-                mean[i] = symptom[callers].mean()
-    return mean
+    """`[entity]` share of everybody else's symptoms that shows in those who depend on it."""
+    covered = np.zeros(len(place))
+    for entity, i in place.items():
+        users = case.graph.dependents(entity) if case.graph else ()
+        above = [place[e] for e in users if e in place and e != entity]
+        others = symptom.sum() - symptom[i]
+        covered[i] = symptom[above].sum() / others if others > 0 else 0.0
+    return covered
 
 
 def _changed(case: Case, entity: EntityId, onset: int) -> int | None:
@@ -262,8 +267,13 @@ def _changed(case: Case, entity: EntityId, onset: int) -> int | None:
     return max(found, key=lambda i: case.changes[i].at) if found else None
 
 
-def _reach(case: Case, entities: tuple[EntityId, ...], unreachable: float) -> Float64Array:
-    if case.graph is None or case.target is None or case.graph.entity(case.target[0]) is None:
-        return np.ones(len(entities))
-    reached = case.graph.dependencies(case.target[0])
-    return np.array([1.0 if entity in reached else unreachable for entity in entities])
+def _reach(case: Case, entities: tuple[EntityId, ...], weights: Weights) -> Float64Array:
+    """`[entity]` factors for what the alarm and detection say about where to look."""
+    factor = np.ones(len(entities))
+    if case.abnormal is not None:
+        factor[[entity not in case.abnormal for entity in entities]] *= weights.undetected
+    if case.graph is not None and case.target is not None:
+        reached = case.graph.dependencies(case.target[0])
+        if len(reached) > 1:  # an alarm on something the graph does not know says nothing
+            factor[[entity not in reached for entity in entities]] *= weights.unreachable
+    return factor

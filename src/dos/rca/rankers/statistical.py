@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dos.kit.clock import Millis
 from dos.kit.plugins import Plugin
-from dos.model.rootcause import Hypothesis, RootCause
+from dos.model.rootcause import RootCause
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
+from dos.rca.conclude import conclude
 from dos.rca.evidence import Witness
 from dos.rca.measure import measure
-from dos.rca.probability import probabilities
 from dos.rca.suspicion import Weights, suspect
 
 
@@ -43,33 +42,15 @@ class StatisticalRanker:
         """The best hypotheses, with evidence for and against."""
         measured = measure(case)
         found = suspect(case, measured, self._config.weights)
-        chances, _ = probabilities(found.score)
-        order = sorted(
-            range(len(found.entities)), key=lambda i: (-found.score[i], found.entities[i])
-        )
         witness = Witness(case, measured, found, self._config.weights)
-        ranked = []
-        for i in order[: self._config.hypotheses]:
-            if chances[i] <= 0:
-                break
-            best = int(found.best[i])
-            ranked.append(
-                Hypothesis(
-                    entity=found.entities[i],
-                    metric=case.series[best].metric if best >= 0 else None,
-                    probability=float(chances[i]),
-                    score=float(found.score[i]),
-                    evidence=witness.on(found.entities[i]),
-                )
-            )
-        listed = sum(hypothesis.probability for hypothesis in ranked)
-        return RootCause(
-            ranked=tuple(ranked),
-            # What goes to entities further down the list counts as unknown.
-            unknown=max(0.0, 1.0 - listed) if ranked else 1.0,
+        return conclude(
+            case,
+            EntityScores(entities=found.entities, score=found.score),
+            limit=self._config.hypotheses,
             method="statistical",
-            at=case.end,
-            onset=Millis(found.onset),
+            onset=found.onset,
+            evidence=witness.on,
+            metric=witness.metric,
         )
 
 
