@@ -257,8 +257,13 @@ def _notification_id(alert_id: AlertId, generation: int, receiver: str) -> str:
 def _adopted(alert: Alert, notified: Sequence[Notification]) -> Firing:
     """The state of a firing alert as far as its notifications tell it."""
     firing = Firing(alert=alert, cause=_cause_of(alert), wait_until=alert.updated_at)
-    ids = {one.id for one in notified}
-    for one in sorted(notified, key=lambda one: (one.created_at, one.id)):
+    generations = {
+        _notification_id(alert.id, generation, receiver): generation
+        for receiver in {one.receiver for one in notified}
+        for generation in range(len(notified))
+    }
+    # By generation and not by time: two may have been queued within one millisecond.
+    for one in sorted(notified, key=lambda one: generations.get(one.id, 0)):
         before = firing.told.get(one.receiver)
         severity = one.alert.severity
         firing.told[one.receiver] = Told(
@@ -266,9 +271,7 @@ def _adopted(alert: Alert, notified: Sequence[Notification]) -> Firing:
             severity=min(before.severity, severity) if before else severity,
             cause=_cause_of(one.alert) or (before.cause if before else None),
         )
-    for generation in range(len(notified)):
-        if any(_notification_id(alert.id, generation, name) in ids for name in firing.told):
-            firing.generation = generation + 1
+        firing.generation = max(firing.generation, generations.get(one.id, 0) + 1)
     if not firing.told:
         firing.due = firing.wait_until
     return firing
