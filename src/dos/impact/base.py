@@ -10,11 +10,11 @@ class SeverityShares(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    sev1: float = Field(0.6, gt=0, le=1)
+    sev1: float = Field(default=0.6, gt=0, le=1)
     """From this share on: the worst."""
-    sev2: float = Field(0.3, gt=0, le=1)
+    sev2: float = Field(default=0.3, gt=0, le=1)
     """From this share on: severe."""
-    sev3: float = Field(0.1, gt=0, le=1)
+    sev3: float = Field(default=0.1, gt=0, le=1)
     """From this share on: noticeable; below it sev4."""
 
     @model_validator(mode="after")
@@ -32,9 +32,9 @@ class ImpactConfig(BaseModel):
 
     weights: dict[str, float] = Field(default_factory=dict)
     """Business weight by entity id; 0 for what nobody misses."""
-    default_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    default_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """Weight of every other entity."""
-    at_risk: float = Field(0.25, ge=0, le=1)
+    at_risk: float = Field(default=0.25, ge=0, le=1)
     """How much of its weight an entity counts that depends on an abnormal one but is still
     normal itself."""
     severity: SeverityShares = Field(default_factory=SeverityShares)

@@ -19,9 +19,9 @@ def firing() -> Notification:
     return notifications(book.observe(replace(incident(), title="Slow"), at(15)))[0]
 
 
-def console(stream: io.StringIO | None, **keys: object) -> ConsoleNotifier:
+def console(to: io.StringIO | None, **keys: object) -> ConsoleNotifier:
     config = Config.model_validate(keys)
-    return ConsoleNotifier(config, name="console", clock=ManualClock(START), stream=stream)
+    return ConsoleNotifier(config, name="console", clock=ManualClock(START), stream=to)
 
 
 async def test_a_notification_is_a_block() -> None:
