@@ -165,11 +165,6 @@ class Normaliser:
         for series_id, last in last_timestamps.items():
             self._last[series_id] = max(int(self._last[series_id]), last)
 
-    def replayed(self, intake: Intake) -> None:
-        """After a restart: `intake` comes from the log and its series are in the registry."""
-        self._grow()
-        np.maximum.at(self._last, intake.metrics.series_id, intake.metrics.timestamp)
-
     def counts(self, source: str) -> SampleCounts:
         """What became of `source`'s samples so far."""
         refused = self._refused.get(source, Counter())
