@@ -302,7 +302,7 @@ class Dispatcher:
         delay = self._policy.permanent_delay if permanent else self._delay(row.attempts)
         if isinstance(error, TransientError) and error.retry_after is not None:
             delay = max(delay, min(error.retry_after, self._policy.max_age))
-        self._log.warning("notification_failed", retry_in=delay, error=str(error), **told)
+        self._log.warning("notification_failed", retry_in=round(delay, 1), error=str(error), **told)
         await self._store.retry(notification.id, Millis(now + round(delay * SECOND)), str(error))
 
     def _delay(self, attempts: int) -> float:

@@ -155,7 +155,7 @@ class OutgoingClient:
                 msg = f"{host}:{port} did not answer in time ({type(error).__name__})."
                 raise TransientError(msg) from error
             except httpx2.HTTPError as error:
-                msg = f"{host}:{port} failed: {str(error) or type(error).__name__}."
+                msg = f"{host}:{port} failed: {str(error).rstrip('.') or type(error).__name__}."
                 raise TransientError(msg) from error
         raise AssertionError  # resolve gives at least one address, and the last one raises
 

@@ -148,6 +148,7 @@ async def test_overload_is_transient(server: HookServer, status: str) -> None:
     with pytest.raises(TransientError, match=f"answered {status[:3]}: try later") as caught:
         await notifier.send(firing())
     assert caught.value.retry_after == 17
+    assert "team=a" not in str(caught.value)
     await notifier.close()
 
 

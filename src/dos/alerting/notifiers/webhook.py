@@ -127,7 +127,9 @@ class WebhookNotifier:
         if 200 <= answer.status < 300:
             return
         said = f": {answer.text.strip()}" if answer.text.strip() else ""
-        msg = f"Receiver {self._name}: {self._config.url} answered {answer.status}{said}."
+        # The host only: paths and queries of webhooks are often what gives access.
+        host = urlsplit(self._config.url).hostname
+        msg = f"Receiver {self._name}: {host} answered {answer.status}{said}."
         if answer.status in _RETRIED or answer.status >= 500:
             raise TransientError(msg, retry_after=self._retry_after(answer))
         raise PermanentError(msg, remedy="Check the receiver's url and authorization.")
