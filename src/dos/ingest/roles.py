@@ -77,6 +77,7 @@ _AMBIGUOUS = {"s", "min", "h", "ki", "mi", "gi", "by", "ops"}
 _RULES: tuple[tuple[Role, str], ...] = (
     # Page faults are work for the memory, not failures of requests; cAdvisor calls them failures.
     (Role.SATURATION, r"page fault|pg\w*fault|memory failures|oom"),
+    (Role.ERRORS, r"un ?(healthy|available|ready)|not ready"),
     (
         Role.AVAILABILITY,
         (
@@ -89,7 +90,7 @@ _RULES: tuple[tuple[Role, str], ...] = (
     (
         Role.ERRORS,
         (
-            r"err(or)?s?|fail(ed|ures?|s)?|[45]xx|exceptions?|faults?|timeouts?|"
+            r"err(or)?s?|fail(ed|ures?|s)?|[45] ?xx|exceptions?|faults?|timeouts?|"
             r"reject(ed|ions?|s)?|dropped|drops?|discards?|retrans( segs| segments)?|"
             r"dead letters?|aborts?"
         ),
