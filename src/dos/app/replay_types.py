@@ -44,6 +44,8 @@ class ReplayReport:
     """The entities that are a correct answer, where it is known."""
     correct_rank: int | None = None
     """Place of the best correct answer, from 1; None when it is not ranked or not known."""
+    rank_seconds: float = 0.0
+    """Of a case: time to rank it, without reading and playing."""
     wall_seconds: float = 0.0
 
 

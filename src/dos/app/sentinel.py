@@ -21,6 +21,7 @@ from types import TracebackType
 from dos.alerting.base import Notifier
 from dos.alerting.dispatch import Dispatcher
 from dos.app import wiring
+from dos.app.recording import Recorder, manifest_of
 from dos.app.runner import Runner
 from dos.app.settings import Settings
 from dos.ingest.base import Delivery, SourceStatus
@@ -89,10 +90,15 @@ class Sentinel:
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._current: asyncio.Future[None] | None = None
+        extra = dict(extra_receivers or {})
+        receivers = wiring.receivers_of(settings, also=list(extra))
+        self._recorder: Recorder | None = None
+        if settings.recording.path is not None:
+            self._recorder = Recorder(settings.recording.path, manifest_of(settings, receivers))
+            self._recorder.check(fresh=wiring.is_fresh(settings))
         directory = wiring.data_directory(settings)
         self.history = wiring.open_history(settings, directory)
-        extra = dict(extra_receivers or {})
-        pipeline = wiring.build_pipeline(settings, self.history, also_told=list(extra))
+        pipeline = wiring.build_pipeline(settings, self.history, receivers)
         self.store = wiring.open_store(settings)
         self._stream = wiring.open_log(log_directory(settings))
         self.normaliser = Normaliser(pipeline.parts.registry, settings.ingest)
@@ -147,6 +153,9 @@ class Sentinel:
         self._stack.push_async_callback(self.store.close)
         await self.store.open()
         self.resumed_at = await self.runner.recover()
+        if self._recorder is not None:
+            await self._recorder.catch_up(self.store)
+            self.runner.listeners.append(self._recorder.write)
 
     def start(self, *, live: bool = True) -> None:
         """Start the tasks; without `live` only delivery, and the caller takes in the input."""

@@ -94,18 +94,34 @@ def _section(section: Key) -> Iterator[str]:
             for plugin in plugin_keys(NOTIFIERS):
                 yield from _item(key, plugin, "    ")
         elif key.name == "ranker":
-            yield from _prose(key.description, "  ")
-            for plugin in plugin_keys(RankerSettings.room):
-                yield "  #ranker:"
-                yield from _commented(f"    type: {plugin.name}")
-                yield from _entries(plugin.keys, "    ")
+            chosen, *others = _default_first(plugin_keys(RankerSettings.room), key.default)
+            yield from _prose(f"{key.description} {_others(others)}", "  ")
+            yield "  #ranker:"
+            yield from _commented(f"    type: {chosen.name}")
+            yield from _entries(chosen.keys, "    ")
         elif key.name == "parameters":
-            for plugin in plugin_keys(DETECTORS):
-                yield from _prose(f"{key.description} Those of {plugin.name}:", "  ")
-                yield "  #parameters:"
-                yield from _entries(plugin.keys, "    ")
+            detector = next(one.default for one in section.keys if one.name == "detector")
+            chosen, *others = _default_first(plugin_keys(DETECTORS), detector)
+            yield from _prose(f"{key.description} {_others(others)}", "  ")
+            yield "  #parameters:"
+            yield from _entries(chosen.keys, "    ")
         else:
             yield from _entry(key, "  ")
+
+
+def _default_first(found: list[PluginKeys], default: object) -> list[PluginKeys]:
+    name = default["type"] if isinstance(default, dict) else default
+    return sorted(found, key=lambda plugin: plugin.name != name)
+
+
+def _others(others: Iterable[PluginKeys]) -> str:
+    """The types that are not shown in full, with the names of their keys."""
+    told = (
+        f"{plugin.name} (keys: {', '.join(key.name for key in plugin.keys) or 'none'})"
+        for plugin in others
+    )
+    text = "; ".join(told)
+    return f"Other types: {text}." if text else ""
 
 
 def _item(section: Key, plugin: PluginKeys, indent: str) -> Iterator[str]:

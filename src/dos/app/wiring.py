@@ -45,13 +45,13 @@ class NamedSource:
     source: Source
 
 
-def build_pipeline(settings: Settings, history: History, also_told: Sequence[str] = ()) -> Pipeline:
+def build_pipeline(settings: Settings, history: History, receivers: Sequence[Receiver]) -> Pipeline:
     """A pipeline without any past, over `history`.
 
     Args:
         settings: The configuration.
         history: Where samples are kept and windows come from.
-        also_told: Names of receivers beside the configured ones.
+        receivers: Who is told.
     """
     registry = SeriesRegistry()
     kernel = DetectKernel(settings.detect)
@@ -69,7 +69,7 @@ def build_pipeline(settings: Settings, history: History, also_told: Sequence[str
             registry=registry,
             history=history,
         ),
-        book=AlertBook(alerting_config(settings, also_told)),
+        book=AlertBook(alerting_config(settings, receivers)),
         stale_after=settings.incidents.stale_after,
     )
     return Pipeline(parts)
@@ -82,16 +82,20 @@ def build_ranker(settings: Settings) -> Ranker:
     return ranker
 
 
-def alerting_config(settings: Settings, also_told: Sequence[str] = ()) -> AlertingConfig:
-    """What the alert book needs to know: receivers without their channels' keys."""
-    receivers = tuple(
+def receivers_of(settings: Settings, also: Sequence[str] = ()) -> Sequence[Receiver]:
+    """The configured receivers, without their channels' keys, and those named `also`."""
+    configured = [
         Receiver(name=one.title, min_severity=one.min_severity)
         for one in settings.alerting.receivers
-    ) + tuple(Receiver(name=name) for name in also_told)
-    own = settings.alerting.model_dump(
-        include=set(AlertingConfig.model_fields) - {"receivers"}, mode="python"
-    )
-    return AlertingConfig(**own, receivers=receivers)
+    ]
+    return [*configured, *(Receiver(name=name) for name in also)]
+
+
+def alerting_config(settings: Settings, receivers: Sequence[Receiver]) -> AlertingConfig:
+    """What the alert book needs to know."""
+    names = set(AlertingConfig.model_fields) - {"receivers"}
+    own = {name: getattr(settings.alerting, name) for name in names}
+    return AlertingConfig(**own, receivers=tuple(receivers))
 
 
 def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[NamedSource]:
@@ -117,6 +121,14 @@ def build_notifiers(settings: Settings, clock: Clock) -> Mapping[str, Notifier]:
 def data_directory(settings: Settings) -> Path | None:
     """Where files go; None when nothing is to outlive the process (`storage.url: memory://`)."""
     return None if settings.storage_url == IN_MEMORY else settings.data_dir
+
+
+def is_fresh(settings: Settings) -> bool:
+    """Whether the run has no past yet."""
+    directory = data_directory(settings)
+    if directory is None:
+        return True
+    return not any((directory / name).exists() for name in ("dos.db", "checkpoint", "intake"))
 
 
 def open_store(settings: Settings) -> Store:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def replay(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH…", help="Recordings or case directories.")
+        list[Path], typer.Argument(metavar="PATH…", help="Recordings, cases, or sets of cases.")
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -27,12 +27,13 @@ def replay(
     `file` source) the ranking is shown beside the known cause.
     """
     from dos.app.replay_types import REPLAY_REPORTS
+    from dos.evaluate.replay import find, summary
     from dos.evaluate.replay import replay as run
     from dos.kit import log
 
     log.configure("warning")
     reports: list[ReplayReport] = []
-    for path in paths:
+    for path in [one for given in paths for one in find(given)]:
         reports.append(run(path))
         if not json:
             from dos.cli.replay_report import render
@@ -40,6 +41,9 @@ def replay(
 
             console = out()
             console.print(render(reports[-1], signs_for(console)))
+    scores = summary(reports)
+    if not json and len(reports) > 1 and scores.sets:
+        out().print(scores.table())
     if json:
         sys.stdout.write(REPLAY_REPORTS.dump_json(tuple(reports), indent=2).decode() + "\n")
     if any(report.identical is False for report in reports):

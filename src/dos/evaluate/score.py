@@ -185,16 +185,29 @@ def score_sets(
 
 
 def _score(name: str, late_s: float, ranked: Sequence[RankedCase], seed: int) -> SetScore:
-    places = np.array([np.inf if one.place is None else one.place for one in ranked])
-    hits = (places[:, None] <= np.arange(1, DEPTH + 1)).astype(np.float64)
+    places, seconds = [one.place for one in ranked], [one.seconds for one in ranked]
+    return score_places(name, places, seconds, late_s=late_s, seed=seed)
+
+
+def score_places(
+    name: str,
+    places: Sequence[int | None],
+    seconds: Sequence[float],
+    *,
+    late_s: float = 0.0,
+    seed: int = 0,
+) -> SetScore:
+    """The score of a set from the places of the true causes (None: not ranked at all)."""
+    numbers = np.array([np.inf if place is None else place for place in places])
+    hits = (numbers[:, None] <= np.arange(1, DEPTH + 1)).astype(np.float64)
     return SetScore(
         name=name,
         late_s=late_s,
-        cases=len(ranked),
+        cases=len(places),
         ac1=bootstrap(hits[:, 0], seed),
         ac3=bootstrap(hits[:, 2], seed),
         avg5=bootstrap(hits.mean(axis=1), seed),
-        median_s=float(np.median([one.seconds for one in ranked])),
+        median_s=float(np.median(seconds)),
     )
 
 

@@ -1,0 +1,120 @@
+"""Recordings: a run's whole input and its decisions, so that `dos replay` can repeat it.
+
+    <directory>/manifest.json     version, and the settings that decisions depend on
+    <directory>/intake/*.log      the intake log, kept whole (see `dos.bus.segment`)
+    <directory>/decisions.jsonl   every event, one canonical JSON object a line
+
+The intake log of a recording is the run's own log and not a copy: what was decided on is what is
+recorded, also when the process was killed and went on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dos.alerting.base import Receiver
+from dos.app.settings import Settings
+from dos.kit.errors import ConfigError, CorruptDataError, PermanentError
+from dos.kit.version import __version__
+from dos.model.events import Decisions
+from dos.storage.base import Store
+
+FORMAT = 1
+_SECTIONS = {"topology", "detect", "incidents", "rca", "impact"}
+_PAGE = 1000
+
+
+class Manifest(BaseModel):
+    """The head of a recording."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = FORMAT
+    dos_version: str = __version__
+    settings: dict[str, Any]
+    """The sections of the configuration that decisions depend on, as in the file."""
+    receivers: tuple[Receiver, ...]
+    """Who was told; their channels do not matter for the decisions."""
+
+
+def manifest_of(settings: Settings, receivers: Sequence[Receiver]) -> Manifest:
+    """The head of a recording made under `settings`."""
+    kept = settings.model_dump(mode="json", include=_SECTIONS)
+    kept["history"] = settings.model_dump(mode="json")["history"]
+    kept["alerting"] = settings.model_dump(mode="json", include={"alerting"})["alerting"]
+    kept["alerting"].pop("receivers", None)
+    return Manifest(settings=kept, receivers=tuple(receivers))
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The head of the recording in `directory`.
+
+    Raises:
+        PermanentError: There is no recording there.
+        CorruptDataError: The file is damaged, or of a newer version.
+    """
+    path = directory / "manifest.json"
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        msg = f"{directory} holds no recording: there is no manifest.json in it."
+        raise PermanentError(msg, remedy="Give the directory that `--record` wrote.") from None
+    except ValidationError as error:
+        msg = f"{path} is damaged: {error.errors()[0]['msg']}."
+        remedy = "Fetch an undamaged copy of the recording, or record anew."
+        raise CorruptDataError(msg, remedy=remedy) from error
+    if manifest.format != FORMAT:
+        msg = f"{path} has format {manifest.format}; this DOS reads format {FORMAT}."
+        raise CorruptDataError(msg, remedy=f"It was written by DOS {manifest.dos_version}.")
+    return manifest
+
+
+class Recorder:
+    """Writes manifest and decisions; the runner's log writes the input."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self._directory = directory
+        self._manifest = manifest
+        self._decisions = directory / "decisions.jsonl"
+
+    def check(self, *, fresh: bool) -> None:
+        """Before anything is opened: a recording begins with the run, or goes on with it.
+
+        Args:
+            fresh: Whether the data directory holds no past.
+
+        Raises:
+            ConfigError: The run has a past that is not in the recording, or the other way round.
+        """
+        # Without input the head alone is what a start that failed left behind.
+        exists = (self._directory / "intake").exists()
+        if exists and fresh:
+            msg = f"{self._directory} holds the recording of another run."
+            raise ConfigError(msg, remedy="Record into an empty directory.")
+        if not exists and not fresh:
+            msg = "A recording has to begin with the run, and the data directory has a past."
+            raise ConfigError(msg, remedy="Record with another, empty data_dir.")
+        if exists and read_manifest(self._directory) != self._manifest:
+            msg = f"The settings are not those under which {self._directory} was begun."
+            raise ConfigError(msg, remedy="Record into an empty directory, with a new data_dir.")
+        if not exists:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            text = self._manifest.model_dump_json(indent=2)
+            (self._directory / "manifest.json").write_text(text + "\n", "utf-8")
+
+    async def catch_up(self, store: Store) -> None:
+        """After recovery: write down all decisions of the store, the last ones may be missing."""
+        after = 0
+        with self._decisions.open("wb") as file:
+            while page := await store.events(after=after, limit=_PAGE):
+                file.writelines(one.to_json() + b"\n" for one in page)
+                after = page[-1].seq
+
+    def write(self, decisions: Decisions) -> None:
+        """Add what a step decided."""
+        with self._decisions.open("ab") as file:
+            file.write(b"".join(one.to_json() + b"\n" for one in decisions.events))
