@@ -68,7 +68,8 @@ class LineView:
             address = f", API on {state.address}" if state.address else ""
             self._say(state.now, "PHASE", f"{state.phase}{address}")
         for truth in state.truths:
-            self._truth(state, truth)
+            if (truth.started_at, truth.target) not in self._truths:
+                self._say(truth.started_at, "INJECTED", f"{truth.fault} in {truth.target}")
         for source in state.sources:
             before = self._sources.get(source.name, SourceHealth.STARTING)
             self._sources[source.name] = source.health
@@ -81,6 +82,8 @@ class LineView:
             if notice not in self._notices:
                 self._say(notice.at, "ALERT", f"{notice.kind.value}: {notice.text}")
         self._notices = set(state.notices)
+        for truth in state.truths:
+            self._truth(state, truth)
 
     def _say(self, at: Millis, topic: str, text: str) -> None:
         self._console.print(f"{clock(at)} {topic} {plain(text)}", markup=False, emoji=False)
@@ -89,8 +92,6 @@ class LineView:
         key = (truth.started_at, truth.target)
         before = self._truths.get(key)
         self._truths[key] = truth
-        if before is None:
-            self._say(truth.started_at, "INJECTED", f"{truth.fault} in {truth.target}")
         if truth.found_after is not None and (before is None or before.found_after is None):
             self._say(state.now, "FOUND", truth_text(truth))
         if truth.ended_at is not None and (before is None or before.ended_at is None):
