@@ -71,8 +71,10 @@ def test_samples_of_one_series_share_a_row() -> None:
         ({"service": "a", "metric": "m", "value": "nan"}, "value: Input should be a finite number"),
         (
             {"service": "a", "metric": "m", "value": 1, "timestamp": 1_700_000_000},
-            "timestamp: is before the year 2000; write milliseconds since the epoch, "
-            "or RFC 3339 text",
+            (
+                "timestamp: is before the year 2000; write milliseconds since the epoch, "
+                "or RFC 3339 text"
+            ),
         ),
         (
             {"service": "a", "metric": "m", "value": 1, "tags": {}},

@@ -23,8 +23,12 @@ USUAL_SCRAPE_INTERVAL = 15.0
 """Seconds; where neither the configuration nor the server tells."""
 _PRESENT = 10 * MINUTE
 """A metric is there when it had a sample this recently."""
-_FROM_UP = "quantile(0.9, (timestamp(up) - timestamp(up offset 5m)) / count_over_time(up[5m]))"
-"""Seconds between scrapes, from the data: time between two samples of `up`, by their count."""
+_FROM_UP = (
+    "quantile(0.9, (timestamp(up) - timestamp(up offset 5m)) / count_over_time(up[299999ms]))"
+)
+"""Seconds between scrapes, from the data: the time from the newest sample of `up` five minutes
+ago to that of now, by the number of samples since (a millisecond less, because a range includes
+its start before Prometheus 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ async def scrape_interval(api: PrometheusApi, now: Millis) -> float | None:
         return intervals[math.ceil(0.9 * len(intervals)) - 1]
     answer = await api.query("the look at the scrape interval", _FROM_UP, now)
     found = [float(value) for value in answer.value if math.isfinite(value) and value > 0]
-    return round(found[0], 3) if found else None
+    return round(found[0], 1) if found else None
 
 
 def rate_window(step: float, scrape: float) -> float:
