@@ -18,6 +18,8 @@ DRIFT = 2.0
 """Robust sigmas a sample must be off before it counts towards a change (CUSUM's allowance)."""
 CLIP = 8.0
 """Robust sigmas beyond which a single sample says no more about *when* the change was."""
+FARTHEST = 1e6
+"""Robust sigmas beyond which it makes no difference any more."""
 PEER_WEIGHT = 6.0
 """Baseline samples that the scale of the same metric elsewhere is worth."""
 RELATIVE_FLOOR = {Role.AVAILABILITY: 0.005, Role.ERRORS: 0.05, Role.TRAFFIC: 0.10}
@@ -100,9 +102,8 @@ def normal(
         (peers,) = column_quantiles(relative[members][:, None], 0.5)
         prior = np.nan_to_num(peers[0]) * size[members]
         n = count[members]
-        scale[members] = np.sqrt(
-            (n * own[members] ** 2 + PEER_WEIGHT * prior**2) / (n + PEER_WEIGHT)
-        )
+        pooled = np.hypot(np.sqrt(n) * own[members], np.sqrt(PEER_WEIGHT) * prior)
+        scale[members] = pooled / np.sqrt(n + PEER_WEIGHT)
         floor = relative_floor[members] * np.maximum(size[members], USUAL_FLOOR * usual)
         scale[members] = np.maximum(scale[members], floor)
     # A metric that was zero everywhere: measured against what it became.
@@ -137,7 +138,8 @@ def _stretches(
     )
     if steps == 0:
         return empty
-    z = (values - center) / scale
+    with np.errstate(over="ignore"):
+        z = np.clip((values - center) / scale, -FARTHEST, FARTHEST)
     missing = np.isnan(z)
     up = _best_stretch(z, missing, 1.0)
     down = _best_stretch(z, missing, -1.0)

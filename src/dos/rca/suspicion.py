@@ -121,7 +121,9 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     score = score + weights.dependents * dependents * own
     onset = trouble_onset(measured, strength, case.start)
     changed = tuple(_changed(case, entity, onset) for entity in entities)
-    score = score + weights.change * np.array([change is not None for change in changed], float)
+    # A change is suspicious of what went wrong after it, not by itself.
+    blamed = np.array([change is not None for change in changed], np.bool_) & (own > 0)
+    score = score + weights.change * blamed
     score = score * _reach(case, entities, weights)
     why = [fail_why if f >= s else slow_why for f, s in zip(failing, slow, strict=True)]
     return Suspicion(
@@ -143,7 +145,6 @@ def series_strength(measured: Measured, series: tuple[SeriesSpec, ...]) -> Float
     """`[series]` log1p of the deviation beyond the allowance; 0 where normal.
 
     Short stretches and changes for the better count less.
-
 
     The logarithm, because a cause ten times as far off is not ten times as probable: how far a
     metric can go depends on what it measures.
