@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dos.app.demo_types import DemoReport, InjectedFault
 from dos.cli.output import plain
-from dos.cli.view_format import Signs, clock, lasting, safe
+from dos.cli.view_format import Signs, lasting, safe
 
 
 def render(report: DemoReport, signs: Signs) -> RenderableType:
@@ -35,13 +35,13 @@ def render(report: DemoReport, signs: Signs) -> RenderableType:
 
 def _faults(report: DemoReport, signs: Signs) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("", "at", "injected", "found after", "first cause", "true cause is"):
+    for title in ("", "injected", "found after", "first cause", "true cause is"):
         table.add_column(title)
     for fault in report.faults:
         found = fault.detection is not None
         sign = Text(signs.done if found else signs.warning, style="green" if found else "red")
         what = Text(plain(f"{fault.fault} in {fault.target}"))
-        table.add_row(sign, clock(fault.start), what, *_outcome(fault, signs))
+        table.add_row(sign, what, *_outcome(fault, signs))
     return table
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from typing import Annotated
 
 import typer
@@ -40,6 +42,10 @@ def options(
 ) -> None:
     """Options that stand before the command; `DosGroup` reads `debug`."""
     del version, debug
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe that cannot show a character gets a `?`, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 app.command("serve")(serve.serve)

@@ -91,6 +91,14 @@ def signs_for(console: Console) -> Signs:
     return ASCII if console.options.ascii_only else UNICODE
 
 
+_ASCII = str.maketrans("…×→−–µ", "~x>--u")
+
+
+def to_ascii(text: str) -> str:
+    """`text` for a terminal that has nothing else, of the same length."""
+    return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+
 def health_sign(signs: Signs, health: Health) -> str:
     """The shape for a state of health."""
     sign: str = getattr(signs, health.value)

@@ -14,6 +14,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from dos.app.demo_types import NoticeKind, TruthNote, ViewState
+from dos.cli.output import plain
 from dos.cli.view_format import (
     HEALTH_ORDER,
     HEALTH_STYLE,
@@ -30,6 +31,7 @@ from dos.cli.view_format import (
     safe,
     service_score,
     signs_for,
+    to_ascii,
 )
 from dos.ingest.base import SourceHealth, SourceStatus
 from dos.kit.clock import SECOND
@@ -61,6 +63,8 @@ class Screen:
             if number:
                 yield Segment.line()
             line.truncate(width, overflow="ellipsis")
+            if options.ascii_only:
+                line.plain = to_ascii(line.plain)
             line.end = ""
             yield line
 
@@ -109,7 +113,7 @@ def _header(state: ViewState, signs: Signs) -> Text:
             line.append(f"{signs.idle} waiting for telemetry", style="dim")
     facts = [f"{len(state.services)} services", f"{quantity(state.samples_per_second)} samples/s"]
     if state.phase:
-        facts.append(state.phase)
+        facts.append(plain(state.phase))
     line.append(f"  {f' {signs.dot} '.join(facts)}", style="dim")
     return line
 
@@ -343,7 +347,7 @@ def truth_text(truth: TruthNote) -> str:
     if truth.found_after is not None:
         known = f"found after {lasting(truth.found_after)}"
     else:
-        known = "so far unseen" if truth.ended_at is None else "over, never seen"
+        known = "so far unseen" if truth.ended_at is None else "over, so far unseen"
     over = "" if truth.ended_at is None or truth.found_after is None else ", over"
     return f"{truth.fault} in {truth.target} ({known}{over})"
 
