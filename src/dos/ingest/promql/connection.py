@@ -81,7 +81,8 @@ def _plain_url(url: str) -> str:
 class Connection(BaseModel):
     """How to reach a server; the words are those of Prometheus' own configuration."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A url may hold a password; what is wrong with it can be said without showing it.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     url: Annotated[str, AfterValidator(_plain_url)] = Field(
         description="Base URL, with the path prefix if there is one (Mimir: /prometheus)."
