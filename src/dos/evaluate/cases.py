@@ -84,7 +84,7 @@ def load_case(path: Path, *, late_s: float = 0.0) -> LoadedCase:
     if about.end_time is not None:
         table = table.rows(table.times <= about.end_time * SECOND)
     if recording.history is not None:
-        table = merge([recording.history, table])
+        table = merge([table, recording.history])
     table = with_rates(table)
     start = _start(table, about, late_s)
     case = Case(

@@ -161,7 +161,9 @@ def table_of(rows: Sequence[tuple[str, str, str, EntityId, int, int]]) -> SpanTa
     place = {(trace, span): i for i, (trace, span, *_) in enumerate(rows)}
     return SpanTable(
         entity=tuple(row[3] for row in rows),
-        parent=np.array([place.get((row[0], row[2]), -1) if row[2] else -1 for row in rows]),
+        parent=np.array(
+            [place.get((row[0], row[2]), -1) if row[2] else -1 for row in rows], np.int64
+        ),
         start=np.array([row[4] // 1000 for row in rows], np.int64),
         duration=np.array([row[5] / 1e6 for row in rows], np.float64),
     )
