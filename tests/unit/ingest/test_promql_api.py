@@ -214,9 +214,7 @@ async def test_a_credentials_file_is_read_for_every_request(
             token.write_text(f"{text}\n")
             await api.query("query x", "up", AT)
         token.unlink()
-        with pytest.raises(
-            PermanentError, match=r"Cannot read the credentials in .*token"
-        ):
+        with pytest.raises(PermanentError, match=r"Cannot read the credentials in .*token"):
             await api.query("query x", "up", AT)
     sent = [line for head in server.requests for line in head.splitlines() if "earer" in line]
     assert [line.split()[-1] for line in sent] == ["one", "two"]
