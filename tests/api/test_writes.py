@@ -168,7 +168,7 @@ def test_without_a_token_only_this_machine_writes(server: str, caller: str, allo
         assert answer.status_code == (200 if allowed else 403)
         assert client.get("/health").status_code == 200
         if not allowed:
-            assert "Configure a write token" in answer.json()["detail"]
+            assert "Configure server.token" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from dos.api.errors import ProblemError
 _bearer = HTTPBearer(
     auto_error=False,
     scheme_name="writeToken",
-    description="Needed for requests that change state once `api.write_token` is configured.",
+    description="Needed for requests that change state once `server.token` is configured.",
 )
 
 
@@ -37,13 +37,13 @@ def require_writer(
         if not _is_local(request):
             detail = (
                 "Anonymous writes are taken from this machine only. "
-                "Configure a write token to let others write."
+                "Configure server.token to let others write."
             )
             raise ProblemError(403, "anonymous-write", detail)
         return
     sent = given.credentials.encode() if given else b""
     if not hmac.compare_digest(sent, token.reveal().encode()):
-        detail = "Send `Authorization: Bearer <write token>` with the configured token."
+        detail = "Send `Authorization: Bearer …` with the configured server.token."
         raise ProblemError(401, "token-needed", detail, headers={"WWW-Authenticate": "Bearer"})
 
 

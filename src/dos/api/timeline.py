@@ -7,7 +7,6 @@ the incident lived is read: its ends are found by bisection over the events' tim
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from dos.kit.clock import HOUR, Millis
 from dos.model.events import (
@@ -88,5 +87,3 @@ def _concerns(recorded: Recorded, incident: Incident) -> bool:
             return notification.alert.incident_id == incident.id
         case TopologyChanged() | ChangeSeen():
             return False
-        case other:
-            assert_never(other)
