@@ -32,14 +32,16 @@ BACKLOG_OF_QUEUE = 3600.0
 """The same for the consumers of a queue, whose work waits in the queue."""
 POOL_FACTOR = 12.0
 """In-flight requests allowed, as a multiple of those of an average day."""
-BREAKER_OPENS = 0.5
+BREAKER_OPENS = 0.6
 """Ratio of failing calls from which on a circuit breaker holds calls back."""
-BREAKER_PROBES = 0.1
+BREAKER_PROBES = 0.3
 """Ratio of calls let through to a callee that fails entirely."""
 REPEATS = 0.6
 """Share of failures that would fail again at once; a retry mends the others."""
 REACTION = 8.0
 """Seconds in which pools, retries and breakers follow what they observe."""
+MOST_REACTION = 0.35
+"""Of the way at most in one tick: a loop that reacts fully to the tick before swings forever."""
 RESTART_SECONDS = 40.0
 """From the kill of a replica until its successor is ready."""
 RELEASE_SECONDS = 20.0
@@ -76,8 +78,8 @@ class State:
 
     backlog: Float64Array
     """`[service]` requests waiting."""
-    latency: Float64Array
-    """`[service]` mean seconds of a request, smoothed."""
+    held: Float64Array
+    """`[service]` mean seconds a request holds its place in the pool, smoothed."""
     failing: Float64Array
     """`[call]` ratio of calls that fail, smoothed."""
     garbage: Float64Array
@@ -93,7 +95,7 @@ class State:
         """An independent copy."""
         return State(
             self.backlog.copy(),
-            self.latency.copy(),
+            self.held.copy(),
             self.failing.copy(),
             self.garbage.copy(),
             self.leaked.copy(),
@@ -200,8 +202,6 @@ class Physics:
         self.is_queue: BoolArray = np.array(
             [service.kind is EntityKind.QUEUE for service in self.services], np.bool_
         )
-        patience = np.where(self.consumer, BACKLOG_OF_QUEUE, PATIENCE)
-        self.backlog_limit = np.maximum(4.0, self.capacity * patience)
 
     def _slice_levels(self) -> None:
         levels = np.array([self.world.level(service.id) for service in self.services])
@@ -228,7 +228,8 @@ class Physics:
     def _per_caller(self, values: Float64Array, services: slice, calls: slice) -> Float64Array:
         """Sum of `values` `[call of the level]` for each service of the level."""
         count = services.stop - services.start
-        return np.bincount(self.caller[calls] - services.start, weights=values, minlength=count)
+        total = np.bincount(self.caller[calls] - services.start, weights=values, minlength=count)
+        return total.astype(np.float64, copy=False)
 
     def initial_state(self) -> State:
         """The state of a system that has run well for a while."""
@@ -236,7 +237,7 @@ class Physics:
         phase = np.modf(np.arange(count) * 0.7548777)[0]
         return State(
             backlog=np.zeros(count),
-            latency=self.nominal_latency.copy(),
+            held=self.nominal_latency.copy(),
             failing=np.zeros(len(self.calls)),
             garbage=self.garbage_span * phase,
             leaked=np.zeros(count),
@@ -263,12 +264,15 @@ class Physics:
             state.down > 0, np.maximum(0.05, 1.0 - 1.0 / self.replicas), 1.0
         )
         capacity = self.capacity * speed * up
-        limit = np.minimum(capacity, self.pool * up / state.latency)
+        limit = np.minimum(capacity, self.pool * up / state.held)
 
         held_back, tries = self._tries(state)
         arrivals, served, call_rate = self._down(state, demand, limit, tries)
-        refused = self._queue_up(state, arrivals, served)
-        own, variance, utilisation = self._own_time(state, served, capacity, speed, up, effects)
+        refused = self._queue_up(state, arrivals, served, limit)
+        utilisation = served / capacity
+        # What a consumer leaves behind waits in the queue, not in its requests.
+        behind = np.where(self.consumer, 0.0, state.backlog / limit)
+        own, variance = self._own_time(utilisation, behind, speed, up, effects)
         own_errors = 1.0 - (1.0 - self.base_errors) * (1.0 - effects.errors)
         killed = np.where(state.down > 0, 0.3 / self.replicas, 0.0)
         success = (1.0 - own_errors) * (1.0 - refused) * (1.0 - killed)
@@ -279,7 +283,9 @@ class Physics:
         busy = utilisation * (1.0 - effects.burn) + effects.burn
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
-        self._remember(state, answers)
+        follow = min(MOST_REACTION, 1.0 - math.exp(-self.step_seconds / REACTION))
+        state.held += follow * (latency - behind - state.held)
+        state.failing += follow * (answers.call_failures - state.failing)
         self._use_memory(state, served, effects.leak)
         return Flow(
             arrivals=arrivals,
@@ -319,36 +325,34 @@ class Physics:
                 arrivals += np.bincount(self.callee[calls], rate, count)
         return arrivals, served, call_rate
 
-    def _queue_up(self, state: State, arrivals: Float64Array, served: Float64Array) -> Float64Array:
+    def _queue_up(
+        self, state: State, arrivals: Float64Array, served: Float64Array, limit: Float64Array
+    ) -> Float64Array:
         """Update the backlog; the ratio `[service]` of arrivals refused."""
         backlog = np.maximum(0.0, state.backlog + (arrivals - served) * self.step_seconds)
-        state.backlog = np.minimum(backlog, self.backlog_limit)
+        room = limit * np.where(self.consumer, BACKLOG_OF_QUEUE, PATIENCE)
+        state.backlog = np.minimum(backlog, room)
         refused = (backlog - state.backlog) / self.step_seconds
-        return refused / np.maximum(arrivals, 1e-9)
+        return np.minimum(1.0, refused / np.maximum(arrivals, 1e-9))
 
     def _own_time(
         self,
-        state: State,
-        served: Float64Array,
-        capacity: Float64Array,
+        utilisation: Float64Array,
+        behind: Float64Array,
         speed: Float64Array,
         up: Float64Array,
         effects: Effects,
-    ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Mean and variance `[service]` of the time spent here, and the utilisation.
+    ) -> tuple[Float64Array, Float64Array]:
+        """Mean and variance `[service]` of the seconds spent here, `behind` of them in the backlog.
 
         The wait in M/M/c is `S ρ^(√(2(c+1)) − 1) / (c (1 − ρ))` (Sakasegawa, Annals of the
         Institute of Statistical Mathematics 29, 1977, equation 2.10).
         """
-        utilisation = served / capacity
         busy = np.minimum(utilisation, 0.98)
         time = self.service_time / speed
         servers = np.maximum(1.0, self.servers * up)
         wait = time * busy ** (np.sqrt(2.0 * (servers + 1.0)) - 1.0) / (servers * (1.0 - busy))
         wait = np.minimum(wait, PATIENCE)
-        # What a consumer leaves behind waits in the queue, not in its requests.
-        behind = np.where(self.consumer, 0.0, state.backlog / np.maximum(served, 1e-9))
-        behind = np.minimum(behind, 2 * PATIENCE)
         mean = time + wait + behind + effects.delay
         variance = (
             np.square(self.dispersion * time)
@@ -356,7 +360,7 @@ class Physics:
             + np.square(0.2 * behind)
             + np.square(0.25 * effects.delay)
         )
-        return mean, variance, utilisation
+        return mean, variance
 
     def _up(
         self,
@@ -410,11 +414,6 @@ class Physics:
         unanswered = held_back + (1.0 - held_back) * failed * (1.0 - mended)
         lost: Float64Array = np.minimum(self.criticality[calls] * unanswered, 0.999)
         return lost
-
-    def _remember(self, state: State, answers: Answers) -> None:
-        follow = 1.0 - math.exp(-self.step_seconds / REACTION)
-        state.latency += follow * (answers.latency - state.latency)
-        state.failing += follow * (answers.call_failures - state.failing)
 
     def _use_memory(self, state: State, served: Float64Array, leak: Float64Array) -> None:
         """Allocate, collect, leak; a replica whose memory is full is killed and restarts."""
