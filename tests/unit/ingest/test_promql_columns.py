@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from dos.ingest.promql.columns import Answer, BoundQuery, Columns
@@ -215,3 +218,16 @@ def test_a_wrong_configuration_is_refused_with_what_to_write() -> None:
         with pytest.raises(ValidationError) as failure:
             config.model_validate({"url": "http://prom:9090", **keys})
         assert message in str(failure.value)
+
+
+def test_the_examples_in_the_documentation_are_valid(root: Path) -> None:
+    config = load("dos.ingest.sources", "prometheus").config
+    page = (root / "docs/sources/prometheus.md").read_text()
+    blocks = re.findall(r"```yaml\n(sources:.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        for source in yaml.safe_load(block)["sources"]:
+            assert source.pop("type") == "prometheus"
+            config.model_validate(source)
+    documented = set(re.findall(r"`(\w+)`", page.partition("## All keys")[2].partition("## ")[0]))
+    assert documented >= set(config.model_fields)
