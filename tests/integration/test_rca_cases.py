@@ -33,6 +33,7 @@ def cases(shared_data: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_case_is_ranked_with_evidence_and_far_better_than_by_chance(cases: Path) -> None:
     plugin = load(ROOM, "statistical")
     ranked: list[RankedCase] = []

@@ -7,7 +7,6 @@ given. The names of the folder, of the fault and of the cause stay out of the `C
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,7 +85,7 @@ def load_case(path: Path, *, late_s: float = 0.0) -> LoadedCase:
     if recording.history is not None:
         table = merge([table, recording.history])
     table = with_rates(table)
-    start = _start(table, about, late_s)
+    start = _start(table, about)
     case = Case(
         times=table.times,
         values=table.values,
@@ -97,12 +96,13 @@ def load_case(path: Path, *, late_s: float = 0.0) -> LoadedCase:
         changes=recording.changes,
         target=(about.target.node, about.target.metric) if about.target else None,
     )
-    return LoadedCase(path=path, case=case, truth=_truth(about))
+    return reported_late(LoadedCase(path=path, case=case, truth=_truth(about)), late_s)
 
 
-def load_cases(paths: Iterable[Path], *, late_s: float = 0.0) -> list[LoadedCase]:
-    """`load_case` for each."""
-    return [load_case(path, late_s=late_s) for path in paths]
+def reported_late(loaded: LoadedCase, late_s: float) -> LoadedCase:
+    """The same case with its start reported `late_s` seconds later."""
+    late = Millis(loaded.case.start + round(late_s * SECOND))
+    return replace(loaded, case=replace(loaded.case, start=late))
 
 
 def _truth(about: CaseFile) -> Truth | None:
@@ -134,11 +134,11 @@ def with_rates(table: MetricTable) -> MetricTable:
     return MetricTable(times=table.times, values=values, series=tuple(series))
 
 
-def _start(table: MetricTable, about: CaseFile, late_s: float) -> Millis:
+def _start(table: MetricTable, about: CaseFile) -> Millis:
     if about.inject_time is not None:
-        return Millis(round((about.inject_time + late_s) * SECOND))
+        return Millis(round(about.inject_time * SECOND))
     if about.target is not None and about.target.timestamp is not None:
-        return Millis(round((about.target.timestamp + late_s) * SECOND))
+        return Millis(round(about.target.timestamp * SECOND))
     # Nobody says: the second half is suspect, and the ranker dates the onset itself.
     return Millis(int(table.times[len(table.times) // 2])) if len(table.times) else Millis(0)
 

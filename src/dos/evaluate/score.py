@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from dos.evaluate.cases import LoadedCase, Truth, discover, load_case
+from dos.evaluate.cases import LoadedCase, Truth, discover, load_case, reported_late
 from dos.ingest.recorded import workload_of
 from dos.kit.clock import Clock, SystemClock
 from dos.model.ids import EntityId
@@ -165,23 +165,23 @@ def score_sets(
     Raises:
         PermanentError: A folder holds no readable case.
     """
-    sets: dict[Path, list[Path]] = {}
+    clock = clock or SystemClock()
+    ranked: dict[tuple[float, str], list[RankedCase]] = {}
     for folder in folders:
         for path in discover(folder):
-            sets.setdefault(path.parent, []).append(path)
-    found = []
-    for late in late_s:
-        for parent, paths in sets.items():
-            ranked = []
-            for path in paths:
-                one = rank_case(path, ranker, late_s=late, clock=clock)
+            loaded = load_case(path)
+            for late in late_s:
+                one = rank_loaded(reported_late(loaded, late), ranker, clock)
                 if progress is not None:
                     progress(one)
                 if one.truth is not None:
-                    ranked.append(one)
-            if ranked:
-                found.append(_score(parent.name, late, ranked, seed))
-    return ScoreReport(sets=tuple(found))
+                    ranked.setdefault((late, path.resolve().parent.name), []).append(one)
+    return ScoreReport(
+        sets=tuple(
+            _score(name, late, ranked[late, name], seed)
+            for late, name in sorted(ranked, key=lambda key: late_s.index(key[0]))
+        )
+    )
 
 
 def _score(name: str, late_s: float, ranked: Sequence[RankedCase], seed: int) -> SetScore:

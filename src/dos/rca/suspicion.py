@@ -44,23 +44,41 @@ class Weights(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    other: float = Field(0.8, ge=0, description="Metrics of no known role, against a resource's 1.")
-    traffic: float = Field(0.5, ge=0, description="Traffic, which mostly follows somebody else.")
-    explained: float = Field(0.9, ge=0, le=1, description="Share of symptoms a callee can explain.")
-    breadth: float = Field(1.0, ge=0, description="Weight of the mean of the strongest series.")
+    other: float = Field(
+        default=0.8, ge=0, description="Metrics of no known role, against a resource's 1."
+    )
+    traffic: float = Field(
+        default=0.5, ge=0, description="Traffic, which mostly follows somebody else."
+    )
+    explained: float = Field(
+        default=0.9, ge=0, le=1, description="Share of symptoms a callee can explain."
+    )
+    breadth: float = Field(
+        default=1.0, ge=0, description="Weight of the mean of the strongest series."
+    )
     dependents: float = Field(
-        0.6, ge=0, description="Bonus for the share of all symptoms that lies in its dependents."
+        default=0.6,
+        ge=0,
+        description="Bonus for the share of all symptoms that lies in its dependents.",
     )
     undetected: float = Field(
-        0.7, ge=0, le=1, description="Factor for entities in which detection saw nothing."
+        default=0.7, ge=0, le=1, description="Factor for entities in which detection saw nothing."
     )
     unreachable: float = Field(
-        0.5, ge=0, le=1, description="Factor for entities that the alarmed one does not depend on."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Factor for entities that the alarmed one does not depend on.",
     )
     unrelated: float = Field(
-        0.7, ge=0, le=1, description="Slowness after an alarm about failures, and vice versa."
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Slowness after an alarm about failures, and vice versa.",
     )
-    change: float = Field(1.0, ge=0, description="Bonus for a change just before the onset.")
+    change: float = Field(
+        default=1.0, ge=0, description="Bonus for a change just before the onset."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -165,7 +165,7 @@ def test_scores_come_per_set_and_delay_with_intervals(tmp_path: Path) -> None:
     ]
     assert report.sets[0].ac1.mean == 0.5
     assert report.sets[0].ac1.low <= 0.5 <= report.sets[0].ac1.high
-    assert seen == ["case-001", "case-002", "case-003"] * 2
+    assert seen == ["case-001"] * 2 + ["case-002"] * 2 + ["case-003"] * 2
     assert "| toy | 60 s | 2 | 0.50 (0.00–1.00) |" in report.markdown()
     assert report.table().row_count == 2
 

@@ -8,25 +8,18 @@ this file: nothing of it is delivered.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dos.ingest.base import Delivery, Sink
+from dos.ingest.playback import deliveries
 from dos.ingest.recorded import Recording, read_recording
-from dos.ingest.tables import MetricTable
 from dos.kit.clock import SECOND, Clock, Millis
 from dos.kit.plugins import Plugin
-from dos.model.entity import Entity
-from dos.model.graph import EdgeEvidence
-from dos.model.telemetry import SampleFrame
-
-HISTORY_SAMPLES = 50_000
-"""Samples of the fault-free period delivered at once."""
 
 
 class Config(BaseModel):
@@ -35,12 +28,16 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path = Field(description="The case directory.")
-    speed: float = Field(1.0, gt=0, description="How many times faster than it was recorded.")
+    speed: float = Field(
+        default=1.0, gt=0, description="How many times faster than it was recorded."
+    )
     times: Literal["recorded", "now"] = Field(
-        "recorded", description="Keep the recorded timestamps, or move them to start now."
+        default="recorded", description="Keep the recorded timestamps, or move them to start now."
     )
     longest_wait: float = Field(
-        300.0, gt=0, description="Seconds of recorded silence after which the replay skips on."
+        default=300.0,
+        gt=0,
+        description="Seconds of recorded silence after which the replay skips on.",
     )
 
     @model_validator(mode="after")
@@ -75,7 +72,7 @@ class File:
             if self._config.times == "now" and len(self._recording.table.times):
                 self._shift = self._clock.now() - int(self._recording.table.times[0])
         previous: int | None = None
-        for index, (at, delivery) in enumerate(_deliveries(self._recording, self._shift)):
+        for index, (at, delivery) in enumerate(deliveries(self._recording, self._shift)):
             if index < self._done:
                 continue
             if previous is not None and at > previous:
@@ -91,56 +88,7 @@ class File:
         Raises:
             PermanentError: The directory cannot be read; the message names the place.
         """
-        return _deliveries(read_recording(self._config.path), 0)
-
-
-def _deliveries(recording: Recording, shift: int) -> Iterator[tuple[Millis, Delivery]]:
-    table = recording.without_excluded()
-    times = (table.times + shift).tolist()
-    if not times:
-        return
-    began = Millis(times[0])
-    yield began, _topology(recording, began)
-    if recording.history is not None:
-        for frame in _history(recording.history, shift):
-            yield began, Delivery(frame=frame, history=True)
-    waiting = list(recording.changes)
-    for row, at in enumerate(times):
-        due = [change for change in waiting if change.at + shift <= at]
-        waiting = waiting[len(due) :]
-        frame = _frame(table, slice(row, row + 1), shift)
-        if len(frame) or due:
-            yield Millis(at), Delivery(frame=frame, changes=tuple(due))
-
-
-def _topology(recording: Recording, at: Millis) -> Delivery:
-    measured = [spec.entity for spec in recording.table.series]
-    ends = [end for edge in recording.edges for end in edge]
-    return Delivery(
-        entities=tuple(Entity(id=entity) for entity in dict.fromkeys([*measured, *ends])),
-        edges=tuple(
-            EdgeEvidence(caller=caller, callee=callee, source="file", seen_at=at)
-            for caller, callee in recording.edges
-        ),
-    )
-
-
-def _history(table: MetricTable, shift: int) -> Iterator[SampleFrame]:
-    rows = max(1, HISTORY_SAMPLES // max(1, len(table.series)))
-    for first in range(0, len(table.times), rows):
-        yield _frame(table, slice(first, first + rows), shift)
-
-
-def _frame(table: MetricTable, rows: slice, shift: int) -> SampleFrame:
-    """The samples of some rows, in order of time; empty cells are no samples."""
-    values = table.values[rows]
-    row, series = np.nonzero(~np.isnan(values))
-    return SampleFrame(
-        series=table.series,
-        index=series.astype(np.int32),
-        timestamp=table.times[rows][row] + shift,
-        value=values[row, series],
-    )
+        return deliveries(read_recording(self._config.path))
 
 
 PLUGIN = Plugin(Config, File)

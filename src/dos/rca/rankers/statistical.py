@@ -23,7 +23,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    hypotheses: int = Field(6, ge=1, le=20, description="Most hypotheses to give, with evidence.")
+    hypotheses: int = Field(
+        default=6, ge=1, le=20, description="Most hypotheses to give, with evidence."
+    )
     weights: Weights = Weights()
 
 
