@@ -189,7 +189,9 @@ def merged(title: str, errors: Sequence[ValidationError]) -> ValidationError:
         kind, context = one["type"], one.get("ctx", {})
         problem: str | PydanticCustomError = kind
         if kind not in _PYDANTIC_TYPES:  # one of ours
-            problem = PydanticCustomError(kind, "{reason}", {"reason": one["msg"], **context})
+            context = {"reason": one["msg"], **context}
+            # `kind` was a literal where the error was first made.
+            problem = PydanticCustomError(kind, "{reason}", context)  # pyright: ignore[reportArgumentType]
         details.append(
             InitErrorDetails(type=problem, loc=one["loc"], input=one["input"], ctx=context)
         )

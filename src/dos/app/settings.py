@@ -80,7 +80,8 @@ class ReceiverSettings(PluginSection, Receiver):
 class AlertingSettings(AlertingConfig):
     """When notifications are sent, and to whom."""
 
-    receivers: tuple[ReceiverSettings, ...] = Field(
+    # Frozen: nobody can put a plain Receiver here.
+    receivers: tuple[ReceiverSettings, ...] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
         default_factory=lambda: (ReceiverSettings.model_validate({"type": "console"}),),
         description="Who is told.",
     )
@@ -145,6 +146,9 @@ class StorageSettings(Section):
 
     url: str | None = None
     """SQLAlchemy URL. Left out: the SQLite file `dos.db` in `data_dir`."""
+    checkpoint_every: Annotated[Duration, Field(gt=0)] = 30.0
+    """Real time between checkpoints of the baseline and all other state: bounds how long a start
+    after a crash takes."""
 
 
 class RecordingSettings(Section):

@@ -208,6 +208,8 @@ def _limits(metadata: Sequence[object]) -> str:
                 high = f"at most {bound}"
             case annotated_types.Lt(lt=bound):
                 high = f"less than {bound}"
+            case _:  # validators and the like set no bound
+                pass
     return ", ".join(part for part in (low, high) if part)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import yaml
+from yaml.composer import ComposerError
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -142,10 +143,10 @@ class _Loader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]  # the stub lacks its types
         if getattr(event, "anchor", None) is not None:
             msg = "anchors and aliases (& and *) are not accepted; write the value out"
-            raise yaml.composer.ComposerError(None, None, msg, event.start_mark)
+            raise ComposerError(None, None, msg, event.start_mark)
         if self._depth >= MAX_DEPTH:
             msg = f"is nested deeper than {MAX_DEPTH} levels"
-            raise yaml.composer.ComposerError(None, None, msg, event.start_mark)
+            raise ComposerError(None, None, msg, event.start_mark)
         self._depth += 1
         try:
             return super().compose_node(parent, index)

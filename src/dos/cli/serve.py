@@ -28,7 +28,7 @@ def serve(
     Without a configuration file it waits for samples pushed to its API and keeps its data in
     ./data. Stops on Ctrl-C or SIGTERM.
     """
-    from dos.app import serving
+    from dos.app.serving import serve as run
     from dos.app.settings_load import load
     from dos.kit import log
 
@@ -38,4 +38,4 @@ def serve(
     server = settings.server.model_copy(update=chosen)
     settings = settings.model_copy(update={"server": server})
     log.configure(settings.log.level, settings.log.format)
-    serving.serve(settings)
+    run(settings)

@@ -205,6 +205,6 @@ def row(parts: Sequence[tuple[Text, int, bool]], gap: int = 1) -> Text:
 def bar(signs: Signs, share: float, width: int, style: str) -> Text:
     """A horizontal bar for a share from 0 to 1."""
     filled = round(min(1.0, max(0.0, share)) * width)
-    text = Text(signs.bar * filled, style=style)
+    text = Text().append(signs.bar * filled, style=style)
     text.append(signs.rest * (width - filled), style="dim")
     return text

@@ -40,7 +40,8 @@ from dos.model.overview import Health, SeriesReading, ServiceStatus
 from dos.model.rootcause import Hypothesis, Stance
 from dos.model.telemetry import Role
 
-_COLUMNS = (("health", 8), ("rate", 7), ("errors", 6), ("p95", 7), ("cpu", 6), ("memory", 6))
+# One cell behind each number is kept for the arrow of an abnormal one.
+_COLUMNS = (("health", 8), ("rate ", 7), ("errors ", 7), ("p95 ", 7), ("cpu ", 6), ("memory ", 7))
 _SCORE = 5
 _ALERTS = 3
 """Rows for alerts that are kept free however much else there is."""
@@ -308,7 +309,7 @@ def _sources(state: ViewState, signs: Signs) -> Iterator[Text]:
         for index, one in enumerate(working):
             line.append(f" {signs.dot} " if index else "")
             line.append_text(safe(one.name, "not dim"))
-            line.append(f" {one.health.value}", style="green" if _is_ok(one) else "")
+            line.append(f" {one.health.value}", style="not dim green" if _is_ok(one) else "")
         yield line
     for one in state.sources:
         if one.health not in fine:
@@ -338,7 +339,10 @@ def _truths(state: ViewState, signs: Signs) -> Iterator[Text]:
         line = Text("injected ", style="dim")
         line.append_text(safe(truth_text(truth), "not dim"))
         found = truth.found_after is not None
-        line.append(f" {signs.done if found else signs.more}", style="green" if found else "yellow")
+        line.append(
+            f" {signs.done if found else signs.more}",
+            style=f"not dim {'green' if found else 'yellow'}",
+        )
         yield line
 
 
