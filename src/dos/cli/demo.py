@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from dos.cli.output import INTERRUPTED, err, out, parse_seconds
+from dos.cli.output import out, parse_seconds
 
 if TYPE_CHECKING:
     from dos.app.demo_types import DemoReport
@@ -81,12 +81,8 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
         record=record,
         webhook=webhook,
     )
-    try:
-        with open_view(console) as view:
-            result = run_demo(chosen, view)
-    except KeyboardInterrupt:
-        err().print("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+    with open_view(console) as view:
+        result = run_demo(chosen, view)
     _print(result, report)
 
 

@@ -75,6 +75,9 @@ class DosGroup(TyperGroup):
                 raise
             print_error(error)
             raise typer.Exit(PROBLEM) from error
+        except KeyboardInterrupt:
+            err().print("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # `dos … | head`
             sys.stderr.close()
             raise typer.Exit(PROBLEM) from None

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 import dos.app.demo
 import dos.app.serving
+import dos.evaluate.replay
 from dos.app.demo_types import (
     DEMO_REPORT,
     AlertCount,
@@ -25,6 +26,7 @@ from dos.app.demo_types import (
     InjectedFault,
     RankedCause,
 )
+from dos.app.replay_types import REPLAY_REPORTS, ReplayKind, ReplayReport
 from dos.app.settings import Settings
 from dos.cli.main import app
 from dos.kit.clock import Millis
@@ -272,3 +274,51 @@ class TestDemo:
         monkeypatch.setattr(dos.app.demo, "run_demo", interrupted)
         result = dos_("demo")
         assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def report_of(path: Path, *, identical: bool | None) -> ReplayReport:
+    case = identical is None
+    return ReplayReport(
+        path=path,
+        kind=ReplayKind.CASE if case else ReplayKind.RECORDING,
+        inputs=240,
+        samples=28_800,
+        decisions=31,
+        incidents=2,
+        identical=identical,
+        difference="event 12 differs" if identical is False else None,
+        ranked=REPORT.faults[0].detection.ranked if case and REPORT.faults[0].detection else (),
+        unknown=0.2 if case else None,
+        truth=("payment-service",) if case else (),
+        correct_rank=1 if case else None,
+    )
+
+
+class TestReplay:
+    @pytest.fixture(autouse=True)
+    def _replay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        verdicts = {"same": True, "other": False, "case": None}
+        monkeypatch.setattr(dos.evaluate.replay, "find", lambda path: [path])
+        monkeypatch.setattr(
+            dos.evaluate.replay,
+            "replay",
+            lambda path: report_of(path, identical=verdicts[path.name]),
+        )
+
+    def test_identical_decisions_are_exit_code_0(self) -> None:
+        result = dos_("replay", "same", "case")
+        assert result.exit_code == 0
+        assert "✓ same: identical decisions" in result.stdout
+        assert "240 inputs, 28,800 samples, 31 decisions, 2 incidents" in result.stdout
+        assert "✓ case: true cause at place 1: payment-service" in result.stdout
+        assert "1.  80%  payment-service  cpu_usage  (true cause)" in result.stdout
+
+    def test_other_decisions_are_exit_code_1_and_show_the_first_difference(self) -> None:
+        result = dos_("replay", "same", "other")
+        assert result.exit_code == 1
+        assert "other: DIFFERENT decisions" in result.stdout
+        assert "first difference: event 12 differs" in result.stdout
+
+    def test_json_is_one_document(self) -> None:
+        reports = REPLAY_REPORTS.validate_json(dos_("replay", "--json", "same", "case").stdout)
+        assert [report.path.name for report in reports] == ["same", "case"]
