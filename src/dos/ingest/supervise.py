@@ -25,7 +25,7 @@ _log = log.get("ingest")
 class SupervisionPolicy:
     """How patient supervision is."""
 
-    backoff: Backoff = field(default=Backoff())
+    backoff: Backoff = field(default=Backoff(first=1.0, floor=0.5))
     threshold: int = 5
     """Failures in a row that open the circuit."""
     cooldown: float = 30.0

@@ -87,7 +87,9 @@ async def make_plan(
     wanted = sorted({name for one in names for name in load_preset(one).families})
     present: set[str] = set()
     if wanted:
-        present = await api.metric_names(wanted, Millis(now - _PRESENT), now)
+        # An end in the future: the server's clock may be ahead of ours.
+        start, end = Millis(now - _PRESENT), Millis(now + _PRESENT)
+        present = await api.metric_names(wanted, start, end)
     bound = list(_bind(queries, "of this source", variables))
     bound_edges = list(_bind_edges(edges, "of this source", variables))
     fitting: list[str] = []
