@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -53,3 +55,5 @@ app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("check-config")(config.check_config)
 app.add_typer(config.app, name="config")
+if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands
+    app.add_typer(import_module("dos.cli.simulate").app, name="simulate")

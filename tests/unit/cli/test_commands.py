@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,10 @@ class TestMain:
         result = dos_(command, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.stdout
+
+    @pytest.mark.skipif(find_spec("dos.cli.simulate") is None, reason="not there yet")
+    def test_the_simulator_is_mounted(self) -> None:
+        assert dos_("simulate", "--help").exit_code == 0
 
     @pytest.mark.parametrize(
         "words",
