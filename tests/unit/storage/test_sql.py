@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -165,6 +167,22 @@ async def test_two_stores_on_one_file_see_each_other(tmp_path: Path) -> None:
     assert len(await one.alerts()) == 2
     await one.close()
     await two.close()
+
+
+async def test_processes_that_race_take_turns(tmp_path: Path) -> None:
+    """A transaction that reads first and writes later fails unless it locks at its beginning."""
+    stores = [await opened(tmp_path / "dos.db") for _ in range(2)]
+
+    async def write(store: SqlStore, offset: int) -> None:
+        for seq in range(1, 31):
+            event = ChangeSeen(change=change(f"chg-{seq}", seq))
+            with contextlib.suppress(ValueError):  # the other one was not there yet
+                await store.commit(step(seq, event, offset=seq * 10 + offset))
+
+    await asyncio.gather(*(write(store, number) for number, store in enumerate(stores)))
+    assert [one.seq for one in await stores[0].events()] == list(range(1, 31))
+    for store in stores:
+        await store.close()
 
 
 async def test_lists_are_read_along_an_index(tmp_path: Path) -> None:

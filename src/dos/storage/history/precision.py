@@ -11,5 +11,5 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 def as_float32(value: Float64Array) -> Float32Array:
     """`value` rounded; what is too large becomes the largest number there is, and stays finite."""
-    narrow: Float32Array = np.clip(value, -_LARGEST, _LARGEST).astype(np.float32)
+    narrow: Float32Array = np.minimum(np.maximum(value, -_LARGEST), _LARGEST).astype(np.float32)
     return narrow

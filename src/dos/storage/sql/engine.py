@@ -9,16 +9,17 @@ for the writer.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from dos.kit.errors import ConfigError, CorruptDataError, DosError, TransientError
@@ -67,17 +68,26 @@ def for_writing(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(dos_writes=True)
 
 
-async def check_integrity(connection: AsyncConnection, place: str) -> None:
+async def check_integrity(engine: AsyncEngine, place: str) -> None:
     """Let SQLite look over its file; other databases check themselves.
+
+    Done with the plain driver, before the engine connects: when a connection cannot be opened,
+    the asynchronous one leaves a thread behind that fails once the event loop is closed.
 
     Raises:
         CorruptDataError: The file is damaged.
+        sqlite3.Error: It cannot be opened or read; see `translated`.
     """
-    if connection.dialect.name != "sqlite":
+    if engine.dialect.name != "sqlite":
         return
-    found = (await connection.exec_driver_sql("PRAGMA quick_check(1)")).scalar_one()
+    found = await asyncio.to_thread(_quick_check, str(engine.url.database))
     if found != "ok":
-        raise _corrupt(place, str(found))
+        raise _corrupt(place, found)
+
+
+def _quick_check(path: str) -> str:
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_MS / 1000)) as connection:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
 
 
 @contextmanager

@@ -73,8 +73,9 @@ class SqlStore:
             PermanentError: Its schema is newer than this DOS.
             TransientError: It cannot be reached or opened.
         """
+        with translated(self._place):
+            await check_integrity(self._engine, self._place)
         async with self._transaction() as connection:
-            await check_integrity(connection, self._place)
             await connection.run_sync(upgrade)
 
     async def close(self) -> None:
