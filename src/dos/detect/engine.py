@@ -151,7 +151,8 @@ class DetectKernel:
         limit = thresholds(self._config.threshold, cast(Float64Array, engine["tail"]))
         expected = cast(Float64Array, engine["expected"])
         reach = limit * cast(Float64Array, engine["sigma"])
-        strength = self._side(engine, row, cast(Float64Array, engine["deviation"])) / limit
+        deviation = cast(Float64Array, engine["deviation"])
+        strength = np.where(np.isnan(deviation), np.nan, self._side(engine, row, deviation) / limit)
         unit = self._detector.to_unit
         return Readings(
             series_id=cast(Int32Array, engine["id"]).copy(),

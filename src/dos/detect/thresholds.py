@@ -35,9 +35,7 @@ def thresholds(config: ThresholdConfig, tail: Float64Array) -> Float64Array:
     return np.maximum(config.minimum, config.margin * tail)
 
 
-def learn_tail(
-    config: ThresholdConfig, tail: Float64Array, distance: Float64Array
-) -> Float64Array:
+def learn_tail(config: ThresholdConfig, tail: Float64Array, distance: Float64Array) -> Float64Array:
     """The quantile after one more healthy sample of each series; `distance` is |z|."""
     beyond = distance > tail
     step = np.where(beyond, config.rate * config.tail, -config.rate * (1 - config.tail))

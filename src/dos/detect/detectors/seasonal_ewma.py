@@ -143,7 +143,7 @@ class SeasonalEwma:
 
     @staticmethod
     def _scale(columns: Columns, row: Int32Array, value: Float64Array) -> Float64Array:
-        log = np.log(np.maximum(value, _TINY))
+        log = np.log(np.clip(value, _TINY, _LIMIT))
         return np.where(columns["log"][row], log, np.clip(value, -_LIMIT, _LIMIT))
 
     @staticmethod

@@ -1,0 +1,239 @@
+"""What is an anomaly and what is not, series by series."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dos.detect.engine import DetectConfig, DetectKernel, score_of
+from dos.kit.clock import SECOND
+from dos.kit.errors import ConfigError, CorruptDataError
+from dos.model.telemetry import Role, SeriesSpec
+from tests.unit.detect.watch import (
+    AVAILABILITY,
+    ERRORS,
+    LATENCY,
+    SATURATION,
+    TRAFFIC,
+    Found,
+    Watch,
+    noisy,
+)
+
+
+def started(found: list[Found]) -> list[Found]:
+    return [one for one in found if one.started]
+
+
+def warm(spec: SeriesSpec, level: float, *, seed: int = 1, **kwargs: float) -> Watch:
+    """A series that was watched for an hour at `level`."""
+    watch = Watch(spec)
+    log = spec.role is Role.LATENCY
+    assert watch.feed(noisy(level, 240, seed=seed, log=log, **kwargs)) == []
+    return watch
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_step_in_latency_is_found_within_three_samples_and_ends_after_recovery(
+    seed: int,
+) -> None:
+    watch = warm(LATENCY, 0.2, seed=seed)
+    before = watch.now
+    found = watch.feed(noisy(1.0, 40, seed=seed + 100, log=True))
+    assert [one.started for one in found] == [True]
+    assert found[0].at - before <= 3 * watch.step
+    assert found[0].onset == before + watch.step
+    assert found[0].band[0] < 0.2 < found[0].band[2] < found[0].observed
+    after = watch.now
+    ended = watch.feed(noisy(0.2, 40, seed=seed + 200, log=True))
+    assert [one.started for one in ended] == [False]
+    assert ended[0].at == after + DetectConfig().recover * watch.step
+    assert ended[0].onset == found[0].onset
+
+
+@pytest.mark.parametrize("factor", [0.01, 3.0, 1000.0])
+def test_a_single_outlier_is_no_anomaly(factor: float) -> None:
+    watch = warm(TRAFFIC, 100.0)
+    assert watch.feed([100.0 * factor]) == []
+    assert watch.feed(noisy(100.0, 60, seed=3)) == []
+
+
+def test_outliers_far_apart_never_add_up() -> None:
+    watch = warm(LATENCY, 0.2)
+    for seed in range(20):
+        assert watch.feed([2.0]) == []
+        assert watch.feed(noisy(0.2, 9, seed=seed, log=True)) == []
+
+
+RAMPS = [(SATURATION, 0.4, 0.95), (LATENCY, 0.2, 1.0), (ERRORS, 0.01, 0.3)]
+
+
+def ramp_found(spec: SeriesSpec, level: float, ends: float, count: int) -> bool:
+    watch = warm(spec, level)
+    wiggle = noisy(1.0, count, seed=9, log=spec.role is Role.LATENCY)
+    return bool(started(watch.feed(np.linspace(level, ends, count) * wiggle)))
+
+
+@pytest.mark.parametrize(("spec", "level", "ends"), RAMPS)
+def test_a_ramp_is_found_before_it_ends(spec: SeriesSpec, level: float, ends: float) -> None:
+    assert ramp_found(spec, level, ends, 40)  # ten minutes
+
+
+@pytest.mark.xfail(
+    reason="Known limit: the level follows what moves slower than its half-life of 60 samples, "
+    "so that a leak over two hours is learned as it goes. Needs a trend or a long-term baseline.",
+    strict=True,
+)
+@pytest.mark.parametrize(("spec", "level", "ends"), RAMPS)
+def test_a_ramp_over_hours_is_found(spec: SeriesSpec, level: float, ends: float) -> None:
+    assert ramp_found(spec, level, ends, 480)
+
+
+@pytest.mark.parametrize(
+    ("spec", "level", "good", "bad"),
+    [
+        (LATENCY, 0.2, 0.02, 1.0),
+        (ERRORS, 0.05, 0.0, 0.4),
+        (SATURATION, 0.6, 0.05, 0.98),
+        (AVAILABILITY, 0.9, 1.0, 0.5),
+    ],
+)
+def test_only_the_side_that_hurts_counts(
+    spec: SeriesSpec, level: float, good: float, bad: float
+) -> None:
+    watch = warm(spec, level, share=0.01)
+    assert watch.feed([good] * 40) == []
+    watch = warm(spec, level, share=0.01)
+    assert started(watch.feed([bad] * 10))
+
+
+@pytest.mark.parametrize("level", [20.0, 500.0])
+def test_traffic_may_neither_vanish_nor_multiply(level: float) -> None:
+    watch = warm(TRAFFIC, 100.0)
+    found = started(watch.feed([level] * 10))
+    assert len(found) == 1
+    assert (found[0].deviation > 0) == (level > 100)
+
+
+def test_nothing_is_decided_before_the_baseline_is_known() -> None:
+    watch = Watch(LATENCY)
+    assert watch.feed([0.2, 5.0, 0.2, 9.0, 0.1] * 3) == []  # 15 samples: the warm-up
+    assert np.isnan(Watch(LATENCY).readings.expected[0])
+
+
+def test_backfill_teaches_and_decides_nothing() -> None:
+    watch = Watch(LATENCY)
+    past = noisy(0.2, 240, log=True)
+    past[100:140] = 2.0  # an incident in the past
+    assert watch.feed(past, history=True) == []
+    assert not watch.readings.abnormal[0]
+    assert watch.readings.expected[0] == pytest.approx(0.2, rel=0.15)
+    assert len(started(watch.feed([1.0] * 3))) == 1
+
+
+def test_incidents_do_not_dull_the_thresholds() -> None:
+    watch = warm(LATENCY, 0.2)
+    band = watch.readings.upper[0]
+    for round_ in range(10):
+        found = watch.feed([1.5] * 20)
+        assert [one.started for one in found] == [True], f"incident {round_} was missed"
+        assert [one.started for one in watch.feed(noisy(0.2, 60, seed=round_, log=True))] == [False]
+    assert watch.readings.upper[0] < 1.3 * band
+
+
+def test_heavy_tails_raise_the_threshold_until_they_are_normal() -> None:
+    heavy = np.random.default_rng(4).standard_t(2.0, 4000) * 0.1
+    watch = Watch(SeriesSpec(entity=TRAFFIC.entity, metric="x", role=Role.OTHER, unit="none"))
+    watch.feed(10.0 + heavy[:2000])
+    first = len(started(watch.found))
+    watch.feed(10.0 + heavy[2000:])
+    assert len(started(watch.found)) - first <= first + 1
+    tail = watch.host.states[0].engine["tail"]
+    assert tail[0] > 4.0
+
+
+def test_a_lasting_change_becomes_the_new_normal_after_relearn() -> None:
+    watch = Watch(LATENCY, config=DetectConfig(relearn=50))
+    watch.feed(noisy(0.2, 240, log=True))
+    before = watch.now
+    found = watch.feed(noisy(1.0, 120, seed=2, log=True))
+    assert [one.started for one in found] == [True, False]
+    begun, taken = found
+    # Counted are the abnormal samples after the one that decided.
+    assert taken.at == begun.at + 50 * watch.step
+    assert begun.onset == before + watch.step
+    assert watch.readings.expected[0] == pytest.approx(1.0, rel=0.1)
+    back = watch.feed(noisy(0.2, 30, seed=3, log=True))
+    assert back == []  # faster than the new normal hurts nobody
+    assert watch.feed(noisy(5.0, 5, seed=4, log=True))[0].started
+
+
+def test_relearn_counts_one_stretch_and_not_all_of_them() -> None:
+    watch = Watch(LATENCY, config=DetectConfig(relearn=30))
+    watch.feed(noisy(0.2, 240, log=True))
+    for seed in range(6):
+        found = watch.feed([1.0] * 20)
+        found += watch.feed(noisy(0.2, 40, seed=seed, log=True))
+        assert [one.started for one in found] == [True, False]
+    assert watch.readings.expected[0] == pytest.approx(0.2, rel=0.15)
+
+
+def test_readings_show_value_band_and_score() -> None:
+    watch = Watch(LATENCY, TRAFFIC)
+    readings = watch.readings
+    assert np.isnan(readings.value).all()
+    assert np.isnan(readings.score).all()
+    assert not readings.abnormal.any()
+    watch.feed(np.column_stack([noisy(0.2, 240, log=True), noisy(100.0, 240)]))
+    watch.feed([[1.0, 100.0]] * 3)
+    readings = watch.readings
+    assert readings.timestamp.tolist() == [watch.now] * 2
+    assert readings.value.tolist() == [1.0, 100.0]
+    assert (readings.lower < readings.expected).all()
+    assert (readings.expected < readings.upper).all()
+    assert readings.abnormal.tolist() == [True, False]
+    assert readings.score[0] > 0.5 > readings.score[1]
+
+
+def test_scores_are_half_at_the_threshold() -> None:
+    scores = score_of(np.array([-1.0, 0.0, 1.0, 2.0, 1e6]))
+    assert scores.tolist() == [0.0, 0.0, 0.5, 0.75, 1.0]
+
+
+def test_state_survives_in_the_middle_of_an_anomaly() -> None:
+    straight, broken = warm(LATENCY, 0.2), warm(LATENCY, 0.2)
+    for watch in (straight, broken):
+        assert watch.feed([1.0] * 10)[0].started
+    saved = broken.host.dump()
+    fresh = Watch(step=15.0, start=broken.now)
+    fresh.host.load(saved, broken.series)
+    fresh.series = broken.series
+    assert fresh.host.dump() == saved
+    rest = noisy(0.2, 30, seed=8, log=True)
+    assert fresh.feed(rest) == straight.feed(rest)
+    assert fresh.host.dump() == straight.host.dump()
+
+
+def test_a_state_of_another_detector_is_refused_with_the_remedy() -> None:
+    kernel = DetectKernel(DetectConfig())
+    data = kernel.dump(kernel.create())
+    other = DetectKernel(DetectConfig())
+    other.version = "2/other"
+    with pytest.raises(CorruptDataError, match="learned again"):
+        other.load(data)
+    for cut in (0, 3, 10, len(data) // 2, len(data) - 1):
+        with pytest.raises(CorruptDataError):
+            kernel.load(data[:cut])
+
+
+def test_an_unknown_detector_is_named() -> None:
+    with pytest.raises(ConfigError, match="no type 'median'"):
+        DetectKernel(DetectConfig(detector="median"))
+
+
+def test_a_clock_that_is_set_back_or_far_ahead_does_no_harm() -> None:
+    watch = warm(LATENCY, 0.2)
+    for jump in (-3600, 86_400, 10 * 365 * 86_400, -5 * 365 * 86_400):
+        watch.now += jump * SECOND
+        assert watch.feed(noisy(0.2, 60, seed=abs(jump), log=True)) == []
+    assert watch.feed([2.0] * 3)[0].started
