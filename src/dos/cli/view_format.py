@@ -208,3 +208,11 @@ def bar(signs: Signs, share: float, width: int, style: str) -> Text:
     text = Text().append(signs.bar * filled, style=style)
     text.append(signs.rest * (width - filled), style="dim")
     return text
+
+
+def rule(title: str, signs: Signs, width: int) -> Text:
+    """A heading with a line through the rest of the row."""
+    line = Text(f"{signs.rule * 2} ", style="dim")
+    line.append(title, style="not dim bold")
+    line.append(f" {signs.rule * max(0, width - len(title) - 4)}")
+    return line

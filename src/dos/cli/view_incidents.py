@@ -1,0 +1,96 @@
+"""The incidents of the terminal view: what is wrong, the ranked causes, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from dos.app.demo_types import ViewState
+from dos.cli.view_format import (
+    Signs,
+    bar,
+    lasting,
+    percent,
+    row,
+    rule,
+    safe,
+)
+from dos.kit.clock import SECOND
+from dos.model.incident import Incident, IncidentState
+from dos.model.rootcause import Hypothesis, Stance
+
+
+def incident_rows(state: ViewState, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
+    """Open incidents with causes and evidence, then those that are over."""
+    ordered = sorted(
+        state.incidents, key=lambda one: (one.state is not IncidentState.OPEN, -one.opened_at)
+    )
+    if ordered:
+        yield rule("incidents", signs, width)
+    for incident in ordered:
+        yield _incident_title(incident, state, signs, width)
+        if incident.state is IncidentState.OPEN:
+            yield from _causes(incident, signs, width, detail=detail)
+
+
+def _incident_title(incident: Incident, state: ViewState, signs: Signs, width: int) -> Text:
+    """Sign, severity and title; how long and the id stay readable when the title is cut."""
+    is_open = incident.state is IncidentState.OPEN
+    sign = Text(signs.critical if is_open else signs.done, style="bold red" if is_open else "green")
+    if is_open:
+        tail = f"open for {lasting((state.now - incident.began_at) / SECOND)}"
+    else:
+        ended = incident.resolved_at if incident.resolved_at is not None else incident.updated_at
+        tail = f"{incident.reason.value} after {lasting((ended - incident.began_at) / SECOND)}"
+    end = Text(f"{tail}  {incident.id}", style="dim")
+    severity = f"{incident.impact.severity.value.upper()} " if incident.impact else ""
+    title = safe(severity, "bold red" if is_open else "dim")
+    title.append_text(safe(incident.title, "bold" if is_open else ""))
+    room = max(10, width - end.cell_len - 4)
+    return row([(sign, 1, False), (title, min(room, title.cell_len), False), (Text(), 0, False),
+                (end, end.cell_len, False)])  # fmt: skip
+
+
+def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
+    cause = incident.root_cause
+    if cause is None:
+        yield Text("    cause: not ranked yet", style="dim")
+        return
+    if cause.top is None:
+        text = f"    cause unknown ({cause.unknown:.0%}); candidates:"
+        yield Text(text, style="yellow")
+    ranked = cause.ranked[: 3 if detail else 2]
+    for place, hypothesis in enumerate(ranked, 1):
+        yield _hypothesis(hypothesis, place, signs, width)
+        limit = (3 if detail else 2) if place == 1 else (1 if detail else 0)
+        for evidence in hypothesis.evidence[:limit]:
+            speaks_for = evidence.stance is Stance.FOR
+            sign, style = ("+", "green") if speaks_for else (signs.minus, "yellow")
+            line = Text(f"     {sign} ", style=style)
+            line.append_text(safe(evidence.text, "default"))
+            yield line
+    if cause.top is not None and detail:
+        yield Text(f"    another cause: {cause.unknown:.0%}", style="dim")
+    if incident.impact is not None and detail:
+        abnormal = sum(one.abnormal for one in incident.impact.affected)
+        risk = len(incident.impact.affected) - abnormal
+        text = f"    impact: {abnormal} abnormal, {risk} at risk, "
+        text += f"{percent(incident.impact.score)} of the business weight"
+        line = Text(text, style="dim")
+        if incident.impact.entry_points:
+            line.append_text(safe(f"; users come in at {', '.join(incident.impact.entry_points)}"))
+        yield line
+
+
+def _hypothesis(hypothesis: Hypothesis, place: int, signs: Signs, width: int) -> Text:
+    meter = bar(signs, hypothesis.probability, max(10, min(30, width // 6)), "red")
+    name = safe(hypothesis.entity, "bold" if place == 1 else "")
+    if hypothesis.metric:
+        name.append(f"  {safe(hypothesis.metric).plain}", style="not bold dim")
+    share = Text(f"{hypothesis.probability:.0%}", style="bold" if place == 1 else "")
+    number = Text(f"{place}.", style="dim")
+    return row([
+        (Text(), 1, False), (number, 2, True), (share, 5, True),
+        (meter, meter.cell_len, False), (name, width - meter.cell_len - 12, False),
+    ])  # fmt: skip
