@@ -109,6 +109,8 @@ class Dispatcher:
         self._wake = asyncio.Event()
         self._taken: set[str] = set()
         """Sent, but the ledger could not be written: to be marked, not sent again."""
+        self._just_handled: set[str] = set()
+        """Handled since the outbox was last begun to be read."""
         self._retired: list[Notifier] = []
         self._running = False
         self._looked = asyncio.Event()
@@ -208,7 +210,11 @@ class Dispatcher:
         """Start a delivery wherever something is due; returns seconds until more is."""
         now = self._clock.now()
         by_receiver: dict[str, list[Outgoing]] = {}
-        for row in await self._pending():
+        # What a lane finishes while the outbox is read may be in what was read as still to do:
+        # without this it would be sent twice.
+        self._just_handled.clear()
+        rows = await self._pending()
+        for row in [one for one in rows if one.notification.id not in self._just_handled]:
             by_receiver.setdefault(row.notification.receiver, []).append(row)
         for name in sorted(by_receiver.keys() - self._lanes.keys()):
             await self._orphans(name, by_receiver[name], now)
@@ -265,11 +271,13 @@ class Dispatcher:
                 lane.breaker.failed()
                 lane.error = str(error)
                 await self._failed(row, error)
+                self._just_handled.add(notification.id)
                 return
             self._taken.add(notification.id)
             lane.breaker.succeeded()
             lane.error = None
         await self._store.sent(notification.id, self._clock.now())
+        self._just_handled.add(notification.id)
         self._taken.discard(notification.id)
 
     async def _send(self, lane: _Lane, row: Outgoing) -> None:

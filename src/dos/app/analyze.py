@@ -9,8 +9,8 @@ import numpy as np
 from dos.api.backend import Analysis, Case
 from dos.app import wiring
 from dos.app.settings import Settings
-from dos.detect.engine import DetectKernel
 from dos.compute.local import LocalHost
+from dos.detect.engine import DetectKernel
 from dos.kit.clock import Millis
 from dos.kit.errors import PermanentError
 from dos.model.anomaly import Anomaly, Direction, Findings
@@ -19,7 +19,6 @@ from dos.model.ids import AnomalyId, SeriesId, derive_id
 from dos.model.telemetry import MetricBatch, Series
 from dos.rca.case import Case as RankingCase
 from dos.topology.graph import Topology
-
 
 _MOST_CELLS = 20_000_000
 """Times by series that one analysis may look at: 160 MB."""

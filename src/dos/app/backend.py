@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dos.kit.version import __version__
 from dos.api.backend import Analysis, Case, Component, Readiness
 from dos.app import overview
 from dos.app.analyze import analyze
@@ -13,6 +12,7 @@ from dos.app.sentinel import Sentinel
 from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
+from dos.kit.version import __version__
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
 from dos.model.overview import ServiceStatus

@@ -35,6 +35,7 @@ from dos.app.demo_types import (
 from dos.app.sentinel import Sentinel
 from dos.app.settings import Settings
 from dos.app.virtual import play
+from dos.ingest.base import Delivery
 from dos.kit.clock import SECOND, ManualClock, Millis, ScaledClock, SystemClock, to_rfc3339
 from dos.kit.errors import ConfigError
 from dos.model.alert import AlertState, Notification
@@ -52,6 +53,8 @@ WIND_DOWN = 180.0
 """Simulated seconds after the end that open incidents get to resolve."""
 VIRTUAL_START = Millis(1_767_623_400_000)
 """2026-01-05T14:30:00Z: where runs on virtual time begin, so that they can be repeated."""
+CHECKPOINT_EVERY = 1.0
+"""Seconds of real time: a demonstration is short."""
 RECEIVER = "terminal"
 _REFRESH = 0.25
 _LINES = 8
@@ -156,8 +159,8 @@ class _Demo:
         try:
             async with self._serving(sentinel):
                 source = _simulator(sentinel)
-                if sentinel.resumed_at:
-                    source.resume(sentinel.resumed_at)
+                if sentinel.runner.newest_sample:
+                    source.resume(sentinel.runner.newest_sample)
                 if isinstance(self._clock, ManualClock):
                     await self._play(sentinel, source, self._clock)
                 else:
@@ -172,14 +175,17 @@ class _Demo:
     async def _play(self, sentinel: Sentinel, source: SimulatorSource, clock: ManualClock) -> None:
         """As fast as the machine can."""
         sentinel.start(live=False)
-        last = Millis(self._end + round(WIND_DOWN * SECOND))
-        for at, delivery in source.deliveries(last):
-            over = at > self._end and not sentinel.runner.pipeline.parts.correlator.open
-            if over or self._stop.is_set():
-                break
-            await play(
-                sentinel, clock, RECEIVER, [(at, delivery)], lambda: self._show(sentinel, source)
-            )
+
+        def until_over() -> Iterator[tuple[Millis, Delivery]]:
+            last = Millis(self._end + round(WIND_DOWN * SECOND))
+            for at, delivery in source.deliveries(last):
+                over = at > self._end and not sentinel.runner.pipeline.parts.correlator.open
+                if over or self._stop.is_set():
+                    return
+                yield at, delivery
+
+        name = sentinel.sources[0].name
+        await play(sentinel, clock, name, until_over(), lambda: self._show(sentinel, source))
 
     async def _live(self, sentinel: Sentinel, clock: ScaledClock) -> None:
         """At the pace of the clock."""
@@ -222,6 +228,7 @@ class _Demo:
                 "incidents": {"resolve_after": 8.0, "alone_after": 15.0},
                 "alerting": {"group_wait": 4.0, "receivers": receivers},
                 "history": {"resolution": STEP, "retention": 7200.0},
+                "storage": {"checkpoint_every": CHECKPOINT_EVERY},
                 "recording": {"path": options.record},
             }
         )

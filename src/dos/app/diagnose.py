@@ -98,7 +98,7 @@ class Diagnosis:
         """The ranker's answer; a ranker that fails must not keep anybody from being alerted."""
         try:
             return self.ranker.rank(case)
-        except Exception as error:  # noqa: BLE001  supervision boundary around a plugin
+        except Exception as error:
             _logger.error("ranker failed", error=repr(error), exc_info=error)
             return RootCause(ranked=(), unknown=1.0, method="failed", at=case.end, onset=case.start)
 

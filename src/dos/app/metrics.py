@@ -8,10 +8,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from dos.kit.version import __version__
 from dos.app import overview
 from dos.app.sentinel import Sentinel
 from dos.ingest.base import SourceHealth
+from dos.kit.version import __version__
 from dos.model.overview import Health
 
 _HEALTH = {health: number for number, health in enumerate(Health)}
@@ -65,7 +65,7 @@ class SelfMetrics(Collector):
         refused = CounterMetricFamily(
             "dos_samples_refused", "Samples refused.", labels=["source", "reason"]
         )
-        for source in self._sentinel.normaliser.sources():
+        for source in self._sentinel.normaliser.sources:
             counts = self._sentinel.normaliser.counts(source)
             accepted.add_metric([source], counts.accepted)
             for reason, count in counts.refused.items():

@@ -122,6 +122,11 @@ class Runner:
             _logger.info("recovered", inputs=replayed, last_event=self.pipeline.seq)
         return self.pipeline.now
 
+    @property
+    def newest_sample(self) -> Millis:
+        """Time of the newest sample taken in; 0 when there is none."""
+        return Millis(int(self.pipeline.last_sample.max(initial=0)))
+
     async def take(self, source: str, delivery: Delivery) -> Decisions:
         """Take in one delivery; returns what was decided, committed."""
         now = self.clock.now()
@@ -175,6 +180,7 @@ class Runner:
         """Whatever is open in the store is this pipeline's to resolve, known to it or not."""
         now = self.pipeline.now
         incidents = await self.store.incidents(state=IncidentState.OPEN, limit=_ADOPT)
+        open_before = {one.id for one in self.pipeline.parts.correlator.open}
         self.pipeline.parts.correlator.adopt(incidents, now)
         alerts = await self.store.alerts(state=AlertState.FIRING, limit=_ADOPT)
         book = self.pipeline.parts.book
@@ -182,6 +188,9 @@ class Runner:
         lost = [alert for alert in alerts if alert.id not in known]
         ledgers = [row for alert in lost for row in await self.store.ledger(alert.id)]
         book.adopt(lost, [row.notification for row in ledgers])
+        if lost or any(one.id not in open_before for one in incidents):
+            # What was adopted is not in the intake log: the next recovery must not need it.
+            self.checkpoint()
 
     async def _append(self, intake: Intake) -> int:
         return self._stream.append(intake)

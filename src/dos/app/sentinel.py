@@ -37,8 +37,6 @@ CAPACITY = 64
 """Deliveries that may wait for the pipeline; more make sources wait and pushes fail with 503."""
 HEARTBEAT = 1.0
 """Seconds without a delivery after which the pipeline is told that time has passed."""
-CHECKPOINT_EVERY = 30.0
-"""Seconds of real time between checkpoints; bounds how long recovery takes."""
 DRAIN = 5.0
 """Seconds that notifications get to leave when DOS stops; the rest leaves after the restart."""
 
@@ -245,7 +243,7 @@ class Sentinel:
     async def _housekeeping(self) -> None:
         real = SystemClock()
         while True:
-            await real.sleep(CHECKPOINT_EVERY)
+            await real.sleep(self.settings.storage.checkpoint_every)
             await asyncio.to_thread(self.runner.checkpoint)
             if self.history.long is not None:
                 before = self.clock.now() - round(self.settings.history.segments.retention * 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from dos.app.sentinel import CHECKPOINT_EVERY, Sentinel
+from dos.app.sentinel import Sentinel
 from dos.ingest.base import Delivery
 from dos.kit.clock import ManualClock, Millis, SystemClock
 from dos.model.events import NotificationQueued
@@ -29,8 +29,8 @@ async def play(
         deliveries: In order of time.
         after: Called after each delivery.
     """
-    real = SystemClock()
-    checkpoint_due = real.monotonic() + CHECKPOINT_EVERY
+    real, every = SystemClock(), sentinel.settings.storage.checkpoint_every
+    checkpoint_due = real.monotonic() + every
     for at, delivery in deliveries:
         clock.set(at)
         decisions = await sentinel.runner.take(name, delivery)
@@ -40,4 +40,5 @@ async def play(
             after()
         if real.monotonic() >= checkpoint_due:
             sentinel.runner.checkpoint()
-            checkpoint_due = real.monotonic() + CHECKPOINT_EVERY
+            checkpoint_due = real.monotonic() + every
+        await real.sleep(0)  # let requests to the API have their turn

@@ -31,7 +31,6 @@ from dos.storage.history.segments import SegmentHistory
 from dos.storage.memory import MemoryStore
 from dos.topology.graph import Topology
 
-
 IN_MEMORY = "memory://"
 """Storage URL of runs that leave nothing behind."""
 
@@ -136,7 +135,7 @@ def open_store(settings: Settings) -> Store:
     if settings.storage_url == IN_MEMORY:
         return MemoryStore()
     # SQLAlchemy costs 0.3 s to import; a run in memory does without.
-    from dos.storage.sql.repositories import SqlStore  # noqa: PLC0415
+    from dos.storage.sql.repositories import SqlStore
 
     return SqlStore(settings.storage_url)
 
