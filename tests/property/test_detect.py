@@ -13,7 +13,7 @@ from dos.kit.clock import SECOND
 from dos.model.anomaly import Findings
 from dos.model.ids import EntityId
 from dos.model.telemetry import MetricBatch, Role, SeriesSpec
-from tests.unit.detect.watch import ALL, MONDAY, Found, Watch, interned, rows
+from tests.unit.detect.watch import ALL, MONDAY, Found, Watch, interned
 
 CONFIG = DetectConfig(relearn=25, recover=3, parameters={"warm_up": 5, "level_half_life": 10})
 """Quick to judge, to end and to relearn, so that short sequences reach every branch."""

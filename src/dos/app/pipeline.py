@@ -170,11 +170,16 @@ class Pipeline:
         )
 
     def _stale(self, now: Millis) -> list[Event]:
-        """Anomalies of series that fell silent are ended, so that no incident stays open for ever."""
+        """Anomalies of series that fell silent end, or an incident might stay open for ever."""
         limit = now - round(self.parts.stale_after * SECOND)
         correlator = self.parts.correlator
+        for series in [s for s in sorted(correlator.silent) if self.last_sample[s] >= limit]:
+            correlator.heard(series)
         silent = [s for s in sorted(correlator.active) if self.last_sample[s] < limit]
-        ended = [correlator.ended(series, now) for series in silent]
+        if silent:
+            # Should they come back and still be abnormal, that has to be noticed.
+            self.parts.host.settle(silent)
+        ended = [correlator.silenced(series, now) for series in silent]
         return [AnomalyEnded(anomaly=anomaly) for anomaly in ended if anomaly]
 
     def _follow(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> list[Event]:

@@ -57,6 +57,10 @@ class ShardKernel(Protocol[S]):
         """Score one batch; may reuse `state`'s arrays. `Findings.series_id` are real ids."""
         ...
 
+    def settle(self, state: S, row: Int32Array) -> S:
+        """Take what is abnormal at `row` as over; if it lasts it is found anew."""
+        ...
+
     def dump(self, state: S) -> bytes:
         """The state as bytes, exactly."""
         ...

@@ -11,6 +11,7 @@ import numpy as np
 from dos.compute.base import VIRTUAL_SHARDS, ColumnBatch, ShardKernel, shard_of
 from dos.kit.errors import CorruptDataError
 from dos.model.anomaly import Findings
+from dos.model.ids import SeriesId
 from dos.model.telemetry import Int32Array, MetricBatch, Series
 
 S = TypeVar("S")
@@ -87,6 +88,13 @@ class LocalHost(Generic[S]):
                 if len(findings):
                     found.append(findings)
         return _merge(found)
+
+    def settle(self, series: Sequence[SeriesId]) -> None:
+        """Take what is abnormal in `series` as over; if it lasts it is found anew."""
+        ids = np.array(sorted(series), np.int32)
+        for index in np.unique(self._partition[ids]).tolist():
+            rows = np.sort(self._row[ids[self._partition[ids] == index]])
+            self._states[index] = self._kernel.settle(self._states[index], rows)
 
     def dump(self) -> bytes:
         """All states, exactly."""

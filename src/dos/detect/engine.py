@@ -144,6 +144,12 @@ class DetectKernel:
             engine[name][row] = column
         return state, findings
 
+    def settle(self, state: EngineState, row: Int32Array) -> EngineState:
+        """End the abnormal stretch of `row`, which is over for want of samples."""
+        for name in ("abnormal", "evidence", "calm", "streak"):
+            state.engine[name][row] = 0
+        return state
+
     def readings(self, state: EngineState) -> Readings:
         """Newest value, expectation, band and score of every row."""
         engine = state.engine

@@ -4,7 +4,8 @@ Abnormal entities within `max_distance` edges of each other form a cluster. A cl
 incident when it is corroborated: two different signals, one of them felt by users; or three
 signals; or one strong signal that lasts. Entities that turn abnormal near an open incident join
 it. Two incidents that grow together are merged into the older one. An incident is resolved when
-nothing in it was abnormal for `resolve_after`.
+nothing in it was abnormal for `resolve_after`; where a series fell silent while it was abnormal
+and was not heard of since, the recovery is not proven, and the reason says so.
 
 Plain synchronous state machine: `apply` takes what changed and the time, and returns the
 incidents that changed. No I/O; the state is written by `dump` and read by `load`.
@@ -13,7 +14,7 @@ incidents that changed. No I/O; the state is written by `dump` and read by `load
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
 from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import EntityId, IncidentId, SeriesId, derive_id
+from dos.model.ids import AnomalyId, EntityId, IncidentId, SeriesId, derive_id
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.telemetry import Role
 
@@ -60,6 +61,8 @@ class _State:
     """Open ones."""
     quiet_since: dict[IncidentId, Millis] = field(default_factory=dict)
     """Since when nothing in it is abnormal."""
+    silent: dict[SeriesId, AnomalyId] = field(default_factory=dict)
+    """Anomalies of open incidents that ended because their series stopped reporting."""
     past: list[tuple[Millis, Millis]] = field(default_factory=list)
     """Begin and end of resolved incidents, oldest first."""
 
@@ -98,12 +101,29 @@ class Correlator:
 
     def started(self, anomaly: Anomaly) -> None:
         """A series became abnormal."""
+        self.heard(anomaly.series_id)
         self._state.active[anomaly.series_id] = anomaly
 
     def ended(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
         """A series is normal again; returns the anomaly that ended, if one was known."""
         anomaly = self._state.active.pop(series_id, None)
         return replace(anomaly, ended_at=at) if anomaly else None
+
+    def silenced(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
+        """An abnormal series stopped reporting: like `ended`, but without proof of recovery."""
+        ended = self.ended(series_id, at)
+        if ended:
+            self._state.silent[series_id] = ended.id
+        return ended
+
+    @property
+    def silent(self) -> Collection[SeriesId]:
+        """Series of open incidents that stopped reporting while they were abnormal."""
+        return self._state.silent.keys()
+
+    def heard(self, series_id: SeriesId) -> None:
+        """A silent series reports again."""
+        self._state.silent.pop(series_id, None)
 
     def update(self, incident: Incident) -> None:
         """Take over what others found out about an open incident (cause, impact, title)."""
@@ -265,9 +285,13 @@ class Correlator:
             if any(entity in abnormal for entity in incident.entities):
                 self._state.quiet_since.pop(incident.id, None)
                 continue
-            since = self._state.quiet_since.setdefault(incident.id, now)
+            # Not later than now: a clock that was set back must not keep the incident open.
+            since = min(self._state.quiet_since.get(incident.id, now), now)
+            self._state.quiet_since[incident.id] = since
             if now - since >= self._config.resolve_after * SECOND:
-                changed.append(self._close(incident, IncidentReason.RECOVERED, now))
+                unproven = not set(incident.anomalies).isdisjoint(self._state.silent.values())
+                reason = IncidentReason.STALE if unproven else IncidentReason.RECOVERED
+                changed.append(self._close(incident, reason, now))
         return changed
 
     def _close(
@@ -279,6 +303,8 @@ class Correlator:
     ) -> Incident:
         self._state.incidents.pop(incident.id, None)
         self._state.quiet_since.pop(incident.id, None)
+        open_anomalies = {a for one in self._state.incidents.values() for a in one.anomalies}
+        self._state.silent = {s: a for s, a in self._state.silent.items() if a in open_anomalies}
         self._state.past = [*self._state.past, (incident.began_at, now)][-_PAST_KEPT:]
         return replace(
             incident,
