@@ -9,19 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import uvicorn
 from pydantic import BaseModel, ValidationError
 
-from dos.api.app import create_app
 from dos.app import overview
-from dos.app.backend import SentinelBackend
 from dos.app.demo_plan import plan
 from dos.app.demo_report import build_report, truth_notes
 from dos.app.demo_types import (
@@ -32,6 +28,7 @@ from dos.app.demo_types import (
     NoticeKind,
     ViewState,
 )
+from dos.app.http import address_of, listen, server_for
 from dos.app.sentinel import Sentinel
 from dos.app.settings import Settings
 from dos.app.virtual import play
@@ -239,15 +236,9 @@ class _Demo:
         if not self._options.api:
             yield
             return
-        listening = _listen(self._options.host, self._options.port)
-        self._address = "http://{}:{}".format(*listening.getsockname()[:2])
-
-        @contextlib.asynccontextmanager
-        async def backend() -> AsyncIterator[SentinelBackend]:
-            yield SentinelBackend(sentinel)
-
-        config = uvicorn.Config(create_app(backend), log_level="warning", access_log=False)
-        server = _Server(config)
+        listening = listen(self._options.host, self._options.port)
+        self._address = address_of(listening)
+        server = server_for(sentinel, log_level="warning", takes_signals=False)
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="api")
         try:
             yield
@@ -289,35 +280,12 @@ class _Demo:
         )
 
 
-class _Server(uvicorn.Server):
-    """Leaves the signals to the demonstration."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture none."""
-        yield
-
-
 def _simulator(sentinel: Sentinel) -> SimulatorSource:
     source = sentinel.sources[0].source
     if not isinstance(source, SimulatorSource):
         msg = "a demonstration has the simulator as its only source"
         raise TypeError(msg)
     return source
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything starts, so that a taken port is said at once and clearly."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as error:
-        listening.close()
-        msg = f"The API cannot listen on {host}:{port}: {error.strerror}."
-        raise ConfigError(msg, remedy="Choose another --port, or --no-api.") from error
-    return listening
 
 
 def _remember(options: DemoOptions, directory: Path, start: Millis) -> Millis:

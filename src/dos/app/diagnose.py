@@ -99,7 +99,7 @@ class Diagnosis:
         try:
             return self.ranker.rank(case)
         except Exception as error:
-            _logger.error("ranker failed", error=repr(error), exc_info=error)
+            _logger.exception("ranker failed", error=repr(error))
             return RootCause(ranked=(), unknown=1.0, method="failed", at=case.end, onset=case.start)
 
     def _moved(self, old: RootCause, new: RootCause) -> bool:
@@ -122,7 +122,8 @@ class Diagnosis:
         window = self.history.window(
             ids, Millis(start - round(self.config.baseline * SECOND)), Millis(now)
         )
-        usable = np.ones(len(window.times), dtype=bool)
+        # Slots are finer than the samples of a slow source: most are then empty.
+        usable = ~np.isnan(window.values).all(axis=1)
         for began, ended in past:
             over = min(ended, start - 1)
             usable &= (window.times < began) | (window.times > over)

@@ -56,6 +56,16 @@ class Progress:
     """Why it is waiting, while it is: a full disk, an unreachable database."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Everything that outlives the process."""
+
+    stream: StreamLog
+    store: Store
+    checkpoints: CheckpointStore
+    history: KeptHistory
+
+
 class Runner:
     """Owns the pipeline while it runs; one task calls `take`.
 
@@ -67,17 +77,14 @@ class Runner:
         self,
         *,
         pipeline: Pipeline,
-        stream: StreamLog,
-        store: Store,
-        checkpoints: CheckpointStore,
-        history: KeptHistory,
+        kept: Kept,
         normaliser: Normaliser,
         clock: Clock,
         offload: bool,
         keep_log: bool = False,
     ) -> None:
         self.pipeline = pipeline
-        self.store = store
+        self.store = kept.store
         self.clock = clock
         self.progress = Progress()
         self.lock = threading.Lock()
@@ -85,9 +92,9 @@ class Runner:
         """Number of the last committed event."""
         self.listeners: list[Callable[[Decisions], None]] = []
         """Called with each step's committed decisions, on the event loop; must be quick."""
-        self._stream = stream
-        self._checkpoints = checkpoints
-        self._history = history
+        self._stream = kept.stream
+        self._checkpoints = kept.checkpoints
+        self._history = kept.history
         self._normaliser = normaliser
         self._offload = offload
         self._keep_log = keep_log
@@ -107,6 +114,10 @@ class Runner:
         self._load_checkpoint()
         position = await self.store.position()
         start = max(self.pipeline.offset, self._stream.start)
+        if start > self._stream.end:
+            # A power cut can take the log's last second, but not the checkpoint made from it.
+            _logger.warning("input lost", bytes=start - self._stream.end)
+            start = self._stream.end
         replayed = 0
         for entry in self._stream.read(start):
             await self.store.commit(self.pipeline.step(entry.intake, entry.offset))
@@ -160,6 +171,7 @@ class Runner:
             data, offset = state.dump(self.pipeline), self.pipeline.offset
             self._history.add_series(self.pipeline.parts.registry.since(0))
         self._history.flush()
+        self._stream.sync()
         self._checkpoints.save(Checkpoint(epoch=self._epoch, offset=offset, data=data))
         if not self._keep_log:
             self._stream.trim(offset)
@@ -214,7 +226,7 @@ class Runner:
                 result = await operation()
             except TransientError as error:
                 self.progress.trouble = f"The {what} does not take what must be kept: {error}"
-                _logger.error("waiting", room=what, reason=str(error))
+                _logger.warning("waiting", part=what, reason=str(error))
                 await self.clock.sleep(next(delays))
             else:
                 self.progress.trouble = None

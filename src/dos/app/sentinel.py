@@ -17,12 +17,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from types import TracebackType
+from typing import Self
 
 from dos.alerting.base import Notifier
 from dos.alerting.dispatch import Dispatcher
 from dos.app import wiring
 from dos.app.recording import Recorder, manifest_of
-from dos.app.runner import Runner
+from dos.app.runner import Kept, Runner
 from dos.app.settings import Settings
 from dos.ingest.base import Delivery, SourceStatus
 from dos.ingest.normalise import Normaliser
@@ -102,10 +103,12 @@ class Sentinel:
         self.normaliser = Normaliser(pipeline.parts.registry, settings.ingest)
         self.runner = Runner(
             pipeline=pipeline,
-            stream=self._stream,
-            store=self.store,
-            checkpoints=wiring.open_checkpoints(directory),
-            history=self.history,
+            kept=Kept(
+                stream=self._stream,
+                store=self.store,
+                checkpoints=wiring.open_checkpoints(directory),
+                history=self.history,
+            ),
             normaliser=self.normaliser,
             clock=clock,
             offload=offload,
@@ -118,18 +121,16 @@ class Sentinel:
             Random(f"{seed}/dispatch"),  # noqa: S311  jitter, not a secret
         )
         self.sources = wiring.build_sources(settings, clock, seed)
-        self._supervisor = Supervisor(
-            [
-                SupervisedSource(
-                    one.name,
-                    one.kind,
-                    one.source,
-                    _Outlet(one.name, self.mailbox),
-                    clock=clock,
-                    rng=Random(f"{seed}/supervise/{one.name}"),  # noqa: S311  jitter
-                )
-                for one in self.sources
-            ]
+        self._supervisor = Supervisor([self._supervised(one) for one in self.sources])
+
+    def _supervised(self, one: wiring.NamedSource) -> SupervisedSource:
+        return SupervisedSource(
+            one.name,
+            one.kind,
+            one.source,
+            _Outlet(one.name, self.mailbox),
+            clock=self.clock,
+            rng=Random(f"{self._seed}/supervise/{one.name}"),  # noqa: S311  jitter, not a secret
         )
 
     def source_statuses(self) -> Sequence[SourceStatus]:
@@ -189,7 +190,7 @@ class Sentinel:
                 break
             await real.sleep(0.002)
 
-    async def __aenter__(self) -> Sentinel:
+    async def __aenter__(self) -> Self:
         try:
             await self.open()
         except BaseException:

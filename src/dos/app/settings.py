@@ -125,7 +125,7 @@ class SegmentSettings(Section):
 class HistorySettings(Section):
     """How many samples are kept, and for how long."""
 
-    resolution: Annotated[Duration, Field(gt=0)] = 15.0
+    resolution: Annotated[Duration, Field(gt=0)] = 5.0
     """Time slot of the recent samples: the smallest step of your sources. The last sample in a
     slot counts."""
     retention: Annotated[Duration, Field(gt=0)] = 2 * 3600.0

@@ -145,6 +145,16 @@ def open_log(directory: Path | None) -> StreamLog:
     return SegmentLog(directory) if directory else MemoryLog()
 
 
+def open_recorded_log(recording: Path) -> StreamLog:
+    """The input of a recording, to be read.
+
+    Raises:
+        PermanentError: There is none.
+        CorruptDataError: It is damaged.
+    """
+    return SegmentLog(recording / "intake", read_only=True)
+
+
 def open_checkpoints(directory: Path | None) -> CheckpointStore:
     """Where checkpoints go; None keeps them in the process only."""
     return FileCheckpointStore(directory / "checkpoint") if directory else MemoryCheckpointStore()

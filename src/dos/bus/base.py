@@ -48,6 +48,10 @@ class StreamLog(Protocol):
         """Entries before `offset` are needed no more; may drop them."""
         ...
 
+    def sync(self) -> None:
+        """Put all that was appended where it survives a power cut."""
+        ...
+
     def close(self) -> None:
         """Flush and release; idempotent."""
         ...

@@ -21,10 +21,10 @@ from dos.app.replay_types import ReplayKind, ReplayReport
 from dos.app.sentinel import Sentinel
 from dos.app.settings import Settings
 from dos.app.virtual import play
-from dos.bus.segment import SegmentLog
 from dos.evaluate.cases import discover
 from dos.evaluate.score import ScoreReport, rank_case, score_places
-from dos.ingest.sources.file import File
+from dos.ingest.playback import deliveries
+from dos.ingest.recorded import read_recording
 from dos.kit.clock import ManualClock, SystemClock
 from dos.kit.errors import CorruptDataError
 from dos.model.events import Decisions, IncidentChanged, Recorded
@@ -76,7 +76,7 @@ def replay_recording(path: Path) -> ReplayReport:
     """Repeat a run and compare its decisions with the recorded ones."""
     clock = SystemClock()
     began = clock.monotonic()
-    stream = SegmentLog(path / "intake", read_only=True)
+    stream = wiring.open_recorded_log(path)
     pipeline = _pipeline(path)
     counts = {"inputs": 0, "samples": 0, "decisions": 0}
     incidents: set[IncidentId] = set()
@@ -110,8 +110,8 @@ def replay_case(path: Path) -> ReplayReport:
     """Play a recorded case through the pipeline, and rank it from its known start."""
     clock = SystemClock()
     began = clock.monotonic()
-    settings = _case_settings(path)
-    played = asyncio.run(_play_case(settings))
+    settings = _case_settings()
+    played = asyncio.run(_play_case(settings, path))
     ranked = rank_case(path, wiring.build_ranker(settings))
     truth = ranked.truth
     return ReplayReport(
@@ -153,26 +153,23 @@ class _Played:
                 self._incidents.add(one.event.incident.id)
 
 
-def _case_settings(path: Path) -> Settings:
+def _case_settings() -> Settings:
     return Settings.model_validate(
         {
             "storage": {"url": wiring.IN_MEMORY},
-            "sources": [{"type": "file", "path": path}],
             "alerting": {"receivers": []},
         }
     )
 
 
-async def _play_case(settings: Settings) -> _Played:
+async def _play_case(settings: Settings, path: Path) -> _Played:
     clock, played = ManualClock(), _Played()
     sentinel = Sentinel(settings, clock, offload=False)
     sentinel.runner.listeners.append(played.follow)
     await sentinel.open()
     sentinel.start(live=False)
     try:
-        named = sentinel.sources[0]
-        if isinstance(named.source, File):
-            await play(sentinel, clock, named.name, named.source.deliveries())
+        await play(sentinel, clock, "file", deliveries(read_recording(path)))
     finally:
         await sentinel.close()
     played.intakes = sentinel.runner.progress.intakes
