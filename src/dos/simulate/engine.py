@@ -5,7 +5,6 @@ Deterministic: the same world, seed, step, start and injections give the same by
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,9 +15,10 @@ from dos.model.graph import EdgeEvidence
 from dos.model.ids import EntityId
 from dos.model.telemetry import BoolArray, Float64Array, SampleFrame, SeriesSpec
 from dos.simulate.faults import Fault, FaultRun, FaultState, FaultType, effects_of
+from dos.simulate.flow import Effects, Flow, State
 from dos.simulate.metrics import Measured, Meter
 from dos.simulate.noise import Noise
-from dos.simulate.propagation import Effects, Flow, Physics, State
+from dos.simulate.propagation import Physics
 from dos.simulate.scenario import Incidents
 from dos.simulate.workload import Weather, Workload
 from dos.simulate.world import World
@@ -156,12 +156,10 @@ class Simulation:
             value=np.concatenate(values) if values else np.empty(0),
         )
 
-    def fast_forward(self, to: Millis, on_tick: Callable[[], None] | None = None) -> None:
+    def fast_forward(self, to: Millis) -> None:
         """Play, without measuring, all ticks that end at or before `to`."""
         while self._now + self._step <= to:
             self._play()
-            if on_tick is not None:
-                on_tick()
 
     def inject(self, fault: Fault) -> FaultRun:
         """Trigger `fault` now.
@@ -170,7 +168,7 @@ class Simulation:
             ConfigError: The world has no such target.
         """
         self.world.service(fault.target)
-        run = FaultRun(fault, self._now)
+        run = FaultRun(fault, self._now, len(self._truths))
         self._running.append(_Running(run, self._state.copy()))
         self._truths.append(
             Truth(
@@ -220,11 +218,16 @@ class Simulation:
             self._truths[place] = replace(
                 self._truths[place],
                 end=self._now if over else None,
-                affected=tuple(sorted(one.affected, key=lambda name: (one.affected[name], name))),
+                affected=self._in_order(one.affected),
             )
         self._running = [
             one for one in self._running if one.run.state(self._now) is not FaultState.OVER
         ]
+
+    def _in_order(self, affected: dict[EntityId, Millis]) -> tuple[EntityId, ...]:
+        """First affected first; of those affected in the same tick, the deepest first."""
+        level = self.world.level
+        return tuple(sorted(affected, key=lambda name: (affected[name], -level(name), name)))
 
 
 def _differs(flow: Flow, without: Flow) -> BoolArray:

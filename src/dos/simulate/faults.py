@@ -12,7 +12,13 @@ from enum import StrEnum
 from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import ConfigError
 from dos.model.ids import EntityId, derive_id
-from dos.simulate.propagation import Effects, Physics
+from dos.simulate.flow import Effects
+from dos.simulate.propagation import Physics
+
+MOST_DELAY = 0.5
+"""Seconds that a network fault of full severity adds to each request."""
+MOST_ERRORS = 0.5
+"""Ratio of requests that an error fault of full severity makes fail."""
 
 
 class FaultType(StrEnum):
@@ -73,12 +79,18 @@ class FaultState(StrEnum):
 
 
 class FaultRun:
-    """A fault that was triggered, and how far it has come."""
+    """A fault that was triggered, and how far it has come.
 
-    def __init__(self, fault: Fault, triggered_at: Millis) -> None:
+    Args:
+        fault: What was triggered.
+        triggered_at: When.
+        number: Tells equal faults of the same moment apart.
+    """
+
+    def __init__(self, fault: Fault, triggered_at: Millis, number: int = 0) -> None:
         self.fault = fault
         self.triggered_at = triggered_at
-        self.id = derive_id("fault", fault.type, fault.target, triggered_at)
+        self.id = derive_id("fault", fault.type, fault.target, triggered_at, number)
         self._recovers_at = Millis(triggered_at + round(fault.duration * SECOND))
 
     @property
@@ -112,28 +124,45 @@ class FaultRun:
     def apply(self, effects: Effects, physics: Physics, now: Millis) -> None:
         """Add what it does at `now` to `effects`."""
         fault, place = self.fault, physics.index[self.fault.target]
-        strength = self.intensity(now) * fault.severity
-        if strength == 0.0:
+        intensity = self.intensity(now)
+        if intensity == 0.0:
             return
+        strength = intensity * fault.severity
         cpu = float(physics.cpu[place])
-        if fault.type is FaultType.CPU_SPIKE:
-            # The full severity takes all the CPU that the service does not use on average.
-            left = (1.0 - effects.burn[place]) * (1.0 - strength * (1.0 - cpu))
-            effects.burn[place] = 1.0 - left
-        elif fault.type is FaultType.MEMORY_LEAK:
-            if self.state(now) is not FaultState.RECOVERING:
-                # Full severity fills the memory three times within the duration, 0.2 once.
-                fill_seconds = fault.duration * (1.2 - 0.9 * fault.severity)
-                free = 1.0 - float(physics.base_memory[place])
-                effects.leak[place] += self.intensity(now) * free / fill_seconds
-        elif fault.type is FaultType.NETWORK_LATENCY:
-            effects.delay[place] += 0.5 * strength
-        elif fault.type is FaultType.ERROR_RATE:
-            effects.errors[place] = 1.0 - (1.0 - effects.errors[place]) * (1.0 - 0.5 * strength)
-        else:
-            # What is left carries less than the average demand from a severity of 0.28 on.
-            left = min(1.0, cpu * (1.25 - 0.9 * fault.severity))
-            effects.capacity[place] *= 1.0 - self.intensity(now) * (1.0 - left)
+        match fault.type:
+            case FaultType.CPU_SPIKE:
+                left = (1.0 - effects.burn[place]) * (1.0 - burnt(strength, cpu))
+                effects.burn[place] = 1.0 - left
+            case FaultType.MEMORY_LEAK:
+                if self.state(now) is not FaultState.RECOVERING:
+                    free = 1.0 - float(physics.base_memory[place])
+                    effects.leak[place] += intensity * free / fill_seconds(fault)
+            case FaultType.NETWORK_LATENCY:
+                effects.delay[place] += MOST_DELAY * strength
+            case FaultType.ERROR_RATE:
+                fine = (1.0 - effects.errors[place]) * (1.0 - MOST_ERRORS * strength)
+                effects.errors[place] = 1.0 - fine
+            case FaultType.CASCADING_FAILURE:
+                lost = 1.0 - capacity_left(fault.severity, cpu)
+                effects.capacity[place] *= 1.0 - intensity * lost
+
+
+def burnt(strength: float, cpu: float) -> float:
+    """CPU ratio that a spike takes: at full strength all that is unused at utilisation `cpu`."""
+    return strength * (1.0 - cpu)
+
+
+def fill_seconds(fault: Fault) -> float:
+    """Seconds in which a leak fills the memory: at full severity three times in its duration."""
+    return fault.duration * (1.2 - 0.9 * fault.severity)
+
+
+def capacity_left(severity: float, cpu: float) -> float:
+    """Share of the capacity that a cascade leaves at its root, used to `cpu` on average.
+
+    From a severity of 0.28 on it is less than the average demand.
+    """
+    return min(1.0, cpu * (1.25 - 0.9 * severity))
 
 
 def effects_of(runs: Sequence[FaultRun], physics: Physics, now: Millis) -> Effects:

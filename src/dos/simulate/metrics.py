@@ -15,7 +15,8 @@ import numpy as np
 
 from dos.model.entity import EntityKind
 from dos.model.telemetry import Float64Array, Int64Array, MetricKind, Role, SeriesSpec
-from dos.simulate.propagation import Flow, Physics
+from dos.simulate.flow import Flow
+from dos.simulate.propagation import Physics
 
 _COUNTER = MetricKind.COUNTER
 _GAUGE = MetricKind.GAUGE
@@ -122,7 +123,7 @@ class Meter:
                 np.clip(flow.cpu * jitter + 0.005 * normals[4], 0.0, 1.0),
                 np.clip(flow.memory + 0.002 * normals[4], 0.0, 1.0),
                 np.rint(_SIDECAR_CONNECTIONS * physics.replicas + flow.in_flight * jitter),
-                np.maximum(0.0, np.rint(flow.waiting + 0.5 * normals[3])),
+                np.abs(np.rint(np.maximum(0.0, flow.waiting + 0.5 * normals[3]))),
                 receive * jitter,
                 transmit * jitter,
                 flow.restarts,

@@ -7,10 +7,9 @@ caller, so that each level of the graph is one slice.
 * Down: a service serves what its CPU and its pool of in-flight requests allow; the rest waits
   in a bounded backlog, and beyond that is refused. Only what is served calls further, retries
   included: a bottleneck shields what lies below it.
-* Up: a request's latency is its own work, the wait for a free server (Sakasegawa's
-  approximation of M/M/c), and the time its callees take, each cut off at the caller's timeout.
-  Means and variances add up; quantiles come from the lognormal with these two moments
-  (Fenton, IRE Trans. Commun. Systems 8, 1960).
+* Up: a request's latency is its own work, the wait for a free server (M/M/c), and the time its
+  callees take, each cut off at the caller's timeout. Means and variances add up; quantiles come
+  from the lognormal with these two moments (Fenton, IRE Trans. Commun. Systems 8, 1960).
 * Nothing diverges: backlogs, pools, retry budgets and circuit breakers bound every loop. Retries,
   breakers and pools react to the previous tick, so that one tick is one pass without iteration.
 """
@@ -18,12 +17,13 @@ caller, so that each level of the graph is one slice.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from dos.model.entity import EntityKind
 from dos.model.telemetry import BoolArray, Float64Array, Int64Array
+from dos.simulate.flow import Answers, Effects, Flow, State
+from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
 
 PATIENCE = 1.0
@@ -48,97 +48,6 @@ RELEASE_SECONDS = 20.0
 """Time constant with which leaked memory goes once the leak is mended (a rolling restart)."""
 IDLE_CPU = 0.03
 """CPU ratio of a service without traffic."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Effects:
-    """What faults do to each service, as arrays `[service]`."""
-
-    burn: Float64Array
-    """CPU ratio taken by something else."""
-    delay: Float64Array
-    """Seconds added to every request."""
-    errors: Float64Array
-    """Ratio of requests made to fail."""
-    leak: Float64Array
-    """Memory leaked per second, as a ratio of the limit."""
-    capacity: Float64Array
-    """Share of the servers that is left."""
-
-    @staticmethod
-    def none(count: int) -> Effects:
-        """No effect on any of `count` services."""
-        zeros = [np.zeros(count) for _ in range(4)]
-        return Effects(zeros[0], zeros[1], zeros[2], zeros[3], np.ones(count))
-
-
-@dataclass(slots=True, eq=False)
-class State:
-    """What one tick leaves to the next."""
-
-    backlog: Float64Array
-    """`[service]` requests waiting."""
-    held: Float64Array
-    """`[service]` mean seconds a request holds its place in the pool, smoothed."""
-    failing: Float64Array
-    """`[call]` ratio of calls that fail, smoothed."""
-    garbage: Float64Array
-    """`[service]` memory to collect, as a ratio of the limit."""
-    leaked: Float64Array
-    """`[service]` memory lost, as a ratio of the limit."""
-    down: Float64Array
-    """`[service]` seconds until the killed replica is back."""
-    restarts: Float64Array
-    """`[service]` restarts so far."""
-
-    def copy(self) -> State:
-        """An independent copy."""
-        return State(
-            self.backlog.copy(),
-            self.held.copy(),
-            self.failing.copy(),
-            self.garbage.copy(),
-            self.leaked.copy(),
-            self.down.copy(),
-            self.restarts.copy(),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """How requests are answered in one tick."""
-
-    latency: Float64Array
-    """`[service]` mean seconds of a request."""
-    location: Float64Array
-    """`[service]` μ of the lognormal of latency: ln of the median in seconds."""
-    spread: Float64Array
-    """`[service]` σ of that lognormal."""
-    errors: Float64Array
-    """`[service]` ratio of requests that failed."""
-    call_failures: Float64Array
-    """`[call]` ratio of calls that failed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Flow:
-    """What went on in one tick, before anybody measured it. Arrays `[service]` but for calls."""
-
-    arrivals: Float64Array
-    """Requests per second."""
-    served: Float64Array
-    """Requests per second that were worked on."""
-    answers: Answers
-    cpu: Float64Array
-    memory: Float64Array
-    """Ratios of the limits."""
-    in_flight: Float64Array
-    """Requests being worked on, by Little's law."""
-    waiting: Float64Array
-    """Requests, or messages, that wait."""
-    restarts: Float64Array
-    call_rate: Float64Array
-    """`[call]` calls per second, retries included."""
 
 
 class Physics:
@@ -260,9 +169,8 @@ class Physics:
         pressure = np.clip((memory - 0.85) / 0.15, 0.0, 1.0)
         slowdown = wander * (1.0 + pressure * pressure)
         speed = (1.0 - effects.burn) / slowdown
-        up = effects.capacity * np.where(
-            state.down > 0, np.maximum(0.05, 1.0 - 1.0 / self.replicas), 1.0
-        )
+        ready = np.where(state.down > 0, self.replicas - 1.0, self.replicas)
+        up = effects.capacity * np.maximum(0.05, ready / self.replicas)
         capacity = self.capacity * speed * up
         limit = np.minimum(capacity, self.pool * up / state.held)
 
@@ -296,6 +204,7 @@ class Physics:
             in_flight=in_flight,
             waiting=waiting,
             restarts=state.restarts.copy(),
+            ready=ready,
             call_rate=call_rate,
         )
 
@@ -343,16 +252,10 @@ class Physics:
         up: Float64Array,
         effects: Effects,
     ) -> tuple[Float64Array, Float64Array]:
-        """Mean and variance `[service]` of the seconds spent here, `behind` of them in the backlog.
-
-        The wait in M/M/c is `S ρ^(√(2(c+1)) − 1) / (c (1 − ρ))` (Sakasegawa, Annals of the
-        Institute of Statistical Mathematics 29, 1977, equation 2.10).
-        """
-        busy = np.minimum(utilisation, 0.98)
+        """Mean and variance `[service]` of the seconds spent here, `behind` in the backlog."""
         time = self.service_time / speed
         servers = np.maximum(1.0, self.servers * up)
-        wait = time * busy ** (np.sqrt(2.0 * (servers + 1.0)) - 1.0) / (servers * (1.0 - busy))
-        wait = np.minimum(wait, PATIENCE)
+        wait = np.minimum(PATIENCE, wait_for_server(time, servers, utilisation))
         mean = time + wait + behind + effects.delay
         variance = (
             np.square(self.dispersion * time)
@@ -388,11 +291,11 @@ class Physics:
             if calls.start != calls.stop:
                 callee, timeout = self.callee[calls], self.timeout[calls]
                 z = (self.log_timeout[calls] - location[callee]) / spread[callee]
-                in_time = _normal_cdf(z)
+                in_time = normal_cdf(z)
                 failed = 1.0 - (1.0 - errors[callee]) * in_time
                 failures[calls] = failed
                 # E[min(L, T)] of a lognormal L.
-                seen = latency[callee] * _normal_cdf(z - spread[callee]) + timeout * (1.0 - in_time)
+                seen = latency[callee] * normal_cdf(z - spread[callee]) + timeout * (1.0 - in_time)
                 share = waits[calls] * seen
                 latency[services] += self._per_caller(share, services, calls)
                 ratio = seen / latency[callee]
@@ -439,8 +342,3 @@ class Physics:
             lag = np.bincount(self.caller[later], state.backlog[self.callee[later]], len(served))
             waiting = waiting + lag
         return waiting
-
-
-def _normal_cdf(z: Float64Array) -> Float64Array:
-    """Φ(z) within 0.00014 (Bowling et al., J. Ind. Eng. Manag. 2(1), 2009, eq. 10)."""
-    return 1.0 / (1.0 + np.exp(np.clip(-z * (1.5976 + 0.07056 * z * z), -700.0, 700.0)))

@@ -123,10 +123,16 @@ class RandomIncidents:
         types, weights = zip(*self.WEIGHTS, strict=True)
         kind = self._rng.choices(types, weights)[0]
         target = self._rng.choice(self._targets[kind])
-        severity = round(self._rng.uniform(0.5, 0.95), 2)
-        low, high = (240, 480) if kind is FaultType.MEMORY_LEAK else (90, 300)
-        duration = float(self._rng.randrange(low, high, 15))
-        return (Fault(type=kind, target=target, severity=severity, duration=duration),)
+        return (draw(self._rng, kind, target),)
+
+
+def draw(rng: Random, kind: FaultType, target: EntityId) -> Fault:
+    """A fault of `kind` with a severity and a duration drawn from `rng`."""
+    severity = round(rng.uniform(0.5, 0.95), 2)
+    # A leak needs time to fill the memory.
+    low, high = (240, 480) if kind is FaultType.MEMORY_LEAK else (90, 300)
+    duration = float(rng.randrange(low, high, 15))
+    return Fault(type=kind, target=target, severity=severity, duration=duration)
 
 
 def eligible(world: World, fault: FaultType) -> list[EntityId]:

@@ -1,0 +1,253 @@
+"""`dos simulate export`: the simulator as a Prometheus exporter that can be broken on request.
+
+One task plays a tick a second on the injected clock; the ASGI application reads what it has
+counted. Both run on one event loop, so that no lock is needed. Prometheus finds one target per
+service at `/targets` (HTTP service discovery). `/faults` is the control endpoint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Literal
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from dos.kit.clock import Clock, to_rfc3339
+from dos.kit.duration import Duration
+from dos.kit.errors import ConfigError, PermanentError
+from dos.kit.secret import Secret
+from dos.model.entity import EntityKind
+from dos.model.ids import EntityId
+from dos.simulate.engine import Simulation, Truth
+from dos.simulate.families import Counters, pods_of
+from dos.simulate.faults import Fault, FaultType
+
+_MOST_BODY = 64 * 1024
+"""Bytes a request to the control endpoint may have."""
+TICK_SECONDS = 1.0
+
+
+class FaultRequest(BaseModel):
+    """Body of `POST /faults`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: FaultType
+    service: str
+    severity: float = Field(default=0.7, gt=0, le=1)
+    duration: Duration = Field(default=180.0, gt=0)
+    ramp: Duration = 10.0
+    recovery: Duration = 20.0
+
+
+class Exporter:
+    """Plays `simulation` and shows it as metrics.
+
+    Args:
+        simulation: Its step is the simulated time of one second of the clock.
+        clock: Paces the ticks.
+        control: Who may use `/faults`: anybody (on loopback), nobody, or bearers of a token.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        clock: Clock,
+        *,
+        seed: int = 0,
+        control: Secret | Literal["anybody", "nobody"] = "anybody",
+    ) -> None:
+        self.simulation = simulation
+        self._clock = clock
+        self._control = control
+        self._counters = Counters(simulation.physics, seed)
+        self.app = Starlette(
+            routes=[
+                Route("/healthz", self._health),
+                Route("/targets", self._targets),
+                Route("/metrics", self._metrics),
+                Route("/services/{name:path}/metrics", self._metrics),
+                Route("/faults", self._guarded(self._list), methods=["GET"]),
+                Route("/faults", self._guarded(self._inject), methods=["POST"]),
+                Route("/faults", self._guarded(self._clear), methods=["DELETE"]),
+            ]
+        )
+
+    def tick(self) -> None:
+        """Play and count one second."""
+        self.simulation.tick()
+        if self.simulation.last is not None:
+            self._counters.add(self.simulation.last, TICK_SECONDS)
+
+    async def play(self) -> None:
+        """Tick each second of the clock until cancelled; seconds missed are made up for."""
+        due = self._clock.monotonic()
+        while True:
+            self.tick()
+            due += TICK_SECONDS
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+
+    def text(self, service: EntityId | None = None) -> bytes:
+        """The metrics of one service, or of all, in the text format."""
+        index = self.simulation.physics.index
+        places = range(len(index)) if service is None else [index[service]]
+        families = list(self._counters.families(places))
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(families))
+        return generate_latest(registry)
+
+    async def _health(self, _: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _targets(self, request: Request) -> Response:
+        """Targets as of Prometheus' http_sd; the host is the one the caller used."""
+        host = request.headers.get("host", "localhost")
+        targets = [
+            {
+                "targets": [host],
+                "labels": {
+                    "__metrics_path__": f"/services/{service.id}/metrics",
+                    "instance": pods_of(service)[0],
+                },
+            }
+            for service in self.simulation.physics.services
+            if service.kind is not EntityKind.EXTERNAL
+        ]
+        return JSONResponse(targets)
+
+    async def _metrics(self, request: Request) -> Response:
+        name = request.path_params.get("name")
+        service = None if name is None else EntityId(name)
+        if service is not None and service not in self.simulation.physics.index:
+            return _problem(404, f"There is no service {name!r}; /targets lists them.")
+        return Response(self.text(service), media_type=CONTENT_TYPE_LATEST)
+
+    async def _list(self, _: Request) -> Response:
+        return JSONResponse({"faults": [_shown(truth) for truth in self.simulation.truths]})
+
+    async def _inject(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+            return _problem(415, "Send the fault as application/json.")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > _MOST_BODY:
+                return _problem(413, f"A fault takes at most {_MOST_BODY} bytes.")
+        try:
+            wanted = FaultRequest.model_validate_json(bytes(body))
+            self.simulation.inject(
+                Fault(
+                    type=wanted.type,
+                    target=EntityId(wanted.service),
+                    severity=wanted.severity,
+                    duration=wanted.duration,
+                    ramp=wanted.ramp,
+                    recovery=wanted.recovery,
+                )
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "body"
+            return _problem(422, f"{where}: {first['msg']}.")
+        except ConfigError as error:
+            return _problem(422, str(error))
+        return JSONResponse(_shown(self.simulation.truths[-1]), status_code=201)
+
+    async def _clear(self, _: Request) -> Response:
+        self.simulation.clear()
+        return JSONResponse({"faults": [_shown(truth) for truth in self.simulation.truths]})
+
+    def _guarded(
+        self, handle: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """`handle` for those who may control the simulator, a refusal for others."""
+
+        async def guarded(request: Request) -> Response:
+            if self._control == "nobody":
+                return _problem(403, "Faults are controlled from loopback, or with --token-file.")
+            if isinstance(self._control, Secret):
+                given = request.headers.get("authorization", "")
+                wanted = f"Bearer {self._control.reveal()}"
+                if not hmac.compare_digest(given.encode(), wanted.encode()):
+                    return _problem(401, "Send Authorization: Bearer with the exporter's token.")
+            return await handle(request)
+
+        return guarded
+
+
+class _Collected:
+    """A collector of families that are there already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> list[Metric]:
+        return self._families
+
+
+def _shown(truth: Truth) -> dict[str, object]:
+    return {
+        "id": truth.id,
+        "type": truth.fault.value,
+        "service": truth.target,
+        "severity": truth.severity,
+        "start": to_rfc3339(truth.start),
+        "end": None if truth.end is None else to_rfc3339(truth.end),
+        "affected": list(truth.affected),
+    }
+
+
+def _problem(status: int, detail: str) -> Response:
+    """An RFC 9457 problem document."""
+    title = HTTPStatus(status).phrase
+    content = json.dumps(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    )
+    return Response(content, status_code=status, media_type="application/problem+json")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def serve(exporter: Exporter, listener: socket.socket) -> None:
+    """Play and serve until interrupted or cancelled; a failure of either ends both."""
+    config = uvicorn.Config(exporter.app, log_level="warning", lifespan="off")
+    async with asyncio.TaskGroup() as group:
+        playing = group.create_task(exporter.play())
+        await uvicorn.Server(config).serve(sockets=[listener])
+        playing.cancel()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises:
+        PermanentError: The address cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        msg = f"Cannot listen on {host}:{port}: {error.strerror}."
+        raise PermanentError(msg, remedy="Choose another port with --port.") from error
