@@ -169,13 +169,8 @@ class Correlator:
         """Abnormal entities near an open incident become part of it."""
         changed = []
         for incident in self.open:
-            known = set(incident.entities)
             anomalies = set(incident.anomalies)
-            joined = [
-                entity
-                for entity in abnormal
-                if entity not in known and any(other in near[entity] for other in known)
-            ]
+            joined = _joined(incident.entities, near)
             news = [
                 anomaly.id
                 for entity in (*incident.entities, *joined)
@@ -331,6 +326,16 @@ def title_of(anomalies: Sequence[Anomaly]) -> str:
     title = f"{first.entity}: {first.metric} {first.direction.value} normal"
     others = len(ordered) - 1
     return f"{title}, and {others} more signal{'s' if others > 1 else ''}" if others else title
+
+
+def _joined(
+    known: Sequence[EntityId], near: Mapping[EntityId, Mapping[EntityId, int]]
+) -> list[EntityId]:
+    """Abnormal entities (the keys of `near`) near `known`, or near others that join."""
+    reached = set(known)
+    while fresh := [e for e in near if e not in reached and not reached.isdisjoint(near[e])]:
+        reached.update(fresh)
+    return [entity for entity in near if entity in reached and entity not in known]
 
 
 def _clusters(

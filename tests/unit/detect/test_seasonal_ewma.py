@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dos.detect.engine import DetectConfig
+from dos.detect.thresholds import ThresholdConfig
 from dos.kit.clock import DAY, HOUR, MINUTE
 from dos.kit.plugins import load
 from dos.model.telemetry import Float64Array
@@ -20,7 +21,8 @@ def day_of_traffic(seed: int, *, rise: float = 120.0) -> Float64Array:
     """`[time]` a day from midnight on: 40 at night, `rise` more at noon."""
     hour = (np.arange(PER_DAY) + 1) / 12
     shape = 40 + rise * (1 - np.cos(hour / 24 * 2 * np.pi)) / 2
-    return shape * noisy(1.0, PER_DAY, seed=seed, share=0.01)
+    values: Float64Array = shape * noisy(1.0, PER_DAY, seed=seed, share=0.01)
+    return values
 
 
 def deviations(watch: Watch, values: Float64Array) -> Float64Array:
@@ -86,8 +88,11 @@ def test_a_steady_series_does_not_alarm_at_its_first_wiggle() -> None:
 
 @pytest.mark.parametrize("half_life", [5, 60])
 def test_the_half_life_is_what_it_says(half_life: int) -> None:
-    parameters = {"level_half_life": half_life, "clip": 20.0}
-    config = DetectConfig(parameters=parameters, abnormal_weight=1.0, threshold={"minimum": 100.0})
+    config = DetectConfig(
+        parameters={"level_half_life": half_life, "clip": 20.0},
+        abnormal_weight=1.0,
+        threshold=ThresholdConfig(minimum=100.0),
+    )
     watch = Watch(TRAFFIC, config=config, step=1)
     watch.feed([100.0] * 1000, history=True)
     watch.feed([104.0] * half_life)

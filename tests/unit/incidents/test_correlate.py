@@ -148,6 +148,14 @@ def test_neighbours_that_turn_abnormal_join_and_stay_in_the_history() -> None:
     assert timeline.correlator.open[0].entities == ("pricing", "gateway")
 
 
+def test_neighbours_of_those_that_join_join_with_them() -> None:
+    timeline = Timeline(CHAIN, max_distance=1)
+    timeline.begin(anomaly("db", 0, LATENCY), anomaly("db", 0, ERRORS))
+    timeline.tick(5)
+    timeline.begin(anomaly("pricing", 10, ERRORS, strength=9), anomaly("stock", 11, LATENCY))
+    assert [one.entities for one in timeline.tick(60)] == [("db", "pricing", "stock")]
+
+
 def test_further_signals_of_the_same_entities_are_added_without_a_word() -> None:
     timeline = opened().begin(anomaly("pricing", 20, SATURATION))
     assert timeline.tick(25) == []
