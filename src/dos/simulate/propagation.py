@@ -30,8 +30,10 @@ PATIENCE = 1.0
 """Seconds of work that may wait in a service's backlog before it refuses requests."""
 BACKLOG_OF_QUEUE = 3600.0
 """The same for the consumers of a queue, whose work waits in the queue."""
+POOL_PER_REPLICA = 100.0
+"""In-flight requests that each replica allows at least: an ordinary thread or connection pool."""
 POOL_FACTOR = 12.0
-"""In-flight requests allowed, as a multiple of those of an average day."""
+"""In-flight requests allowed at least, as a multiple of those of an average day."""
 BREAKER_OPENS = 0.6
 """Ratio of failing calls from which on a circuit breaker holds calls back."""
 BREAKER_PROBES = 0.3
@@ -68,7 +70,8 @@ class Physics:
         self._describe_calls()
         self._slice_levels()
         self.nominal_latency = self._nominal_latency()
-        self.pool = np.maximum(16.0, POOL_FACTOR * self.demand * self.nominal_latency)
+        in_flight = self.demand * self.nominal_latency
+        self.pool = np.maximum(POOL_PER_REPLICA * self.replicas, POOL_FACTOR * in_flight)
 
     def _describe_services(self) -> None:
         services = self.services
