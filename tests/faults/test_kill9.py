@@ -17,7 +17,7 @@ from random import Random
 
 import pytest
 
-from tests.faults.receiver import Received, webhook_receiver
+from tests.receiver import Received, webhook_receiver
 
 KILLS = 50
 DURATION = "2400s"
