@@ -170,16 +170,18 @@ class Pipeline:
         )
 
     def _stale(self, now: Millis) -> list[Event]:
-        """Anomalies of series that fell silent end, or an incident might stay open for ever."""
+        """Anomalies that no sample will end are ended here, or an incident stays open for ever."""
         limit = now - round(self.parts.stale_after * SECOND)
-        correlator = self.parts.correlator
+        correlator, host = self.parts.correlator, self.parts.host
         for series in [s for s in sorted(correlator.silent) if self.last_sample[s] >= limit]:
             correlator.heard(series)
-        silent = [s for s in sorted(correlator.active) if self.last_sample[s] < limit]
-        if silent:
-            # Should they come back and still be abnormal, that has to be noticed.
-            self.parts.host.settle(silent)
-        ended = [correlator.silenced(series, now) for series in silent]
+        ended: list[Anomaly | None] = []
+        for series in sorted(correlator.active):
+            if not host.is_abnormal(series):  # the baseline it was judged by is lost
+                ended.append(correlator.ended(series, now))
+            elif self.last_sample[series] < limit:
+                host.settle(series)  # should it come back still abnormal, that is found anew
+                ended.append(correlator.silenced(series, now))
         return [AnomalyEnded(anomaly=anomaly) for anomaly in ended if anomaly]
 
     def _follow(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> list[Event]:

@@ -89,12 +89,18 @@ class LocalHost(Generic[S]):
                     found.append(findings)
         return _merge(found)
 
-    def settle(self, series: Sequence[SeriesId]) -> None:
+    def is_abnormal(self, series: SeriesId) -> bool:
+        """Whether `series` is in an abnormal stretch; False for one that is not registered."""
+        if series >= len(self):
+            return False
+        state = self._states[int(self._partition[series])]
+        return bool(self._kernel.abnormal(state, self._row[series : series + 1])[0])
+
+    def settle(self, series: SeriesId) -> None:
         """Take what is abnormal in `series` as over; if it lasts it is found anew."""
-        ids = np.array(sorted(series), np.int32)
-        for index in np.unique(self._partition[ids]).tolist():
-            rows = np.sort(self._row[ids[self._partition[ids] == index]])
-            self._states[index] = self._kernel.settle(self._states[index], rows)
+        index = int(self._partition[series])
+        row = self._row[series : series + 1]
+        self._states[index] = self._kernel.settle(self._states[index], row)
 
     def dump(self) -> bytes:
         """All states, exactly."""
