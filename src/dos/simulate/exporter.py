@@ -212,12 +212,17 @@ def _shown(truth: Truth) -> dict[str, object]:
 
 
 def _problem(status: int, detail: str) -> Response:
-    """An RFC 9457 problem document."""
+    """An RFC 9457 problem document; ends the connection, whose request may not be read through."""
     title = HTTPStatus(status).phrase
     content = json.dumps(
         {"type": "about:blank", "title": title, "status": status, "detail": detail}
     )
-    return Response(content, status_code=status, media_type="application/problem+json")
+    return Response(
+        content,
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Connection": "close"},
+    )
 
 
 def is_loopback(host: str) -> bool:
@@ -232,11 +237,20 @@ def is_loopback(host: str) -> bool:
 
 async def serve(exporter: Exporter, listener: socket.socket) -> None:
     """Play and serve until interrupted or cancelled; a failure of either ends both."""
-    config = uvicorn.Config(exporter.app, log_level="warning", lifespan="off")
+    config = uvicorn.Config(
+        exporter.app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = uvicorn.Server(config)
     async with asyncio.TaskGroup() as group:
         playing = group.create_task(exporter.play())
-        await uvicorn.Server(config).serve(sockets=[listener])
-        playing.cancel()
+        try:
+            await server.serve(sockets=[listener])
+        except asyncio.CancelledError:
+            # Uvicorn closes nothing when it is cancelled, and would go on reading a closed socket.
+            await server.shutdown(sockets=[listener])
+            raise
+        finally:
+            playing.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:

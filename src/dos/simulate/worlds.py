@@ -201,7 +201,8 @@ def _layers(count: int, rng: Random) -> list[list[SimulatedService]]:
             suffix = f"-{generation + 1}" if generation else ""
             layer.append(_generated_service(domain, suffix, depth, rng))
             number += 1
-        layers.append(layer)
+        if layer:
+            layers.append(layer)
     return layers
 
 
