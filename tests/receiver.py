@@ -40,7 +40,7 @@ def webhook_receiver() -> Iterator[Received]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, *_: object) -> None:
             """Keep the test's output readable."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

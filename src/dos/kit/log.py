@@ -20,19 +20,25 @@ def configure(level: str = "info", fmt: Format = "auto") -> None:
     """
     numeric = logging.getLevelNamesMapping()[level.upper()]
     terminal = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if terminal
-        else structlog.processors.JSONRenderer(default=str)
-    )
+    # Tracebacks without the values of local variables: those may be secrets.
+    last: list[structlog.typing.Processor]
+    if terminal:
+        plain = structlog.dev.plain_traceback
+        last = [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        ]
+    else:
+        last = [
+            structlog.processors.ExceptionRenderer(),
+            structlog.processors.JSONRenderer(default=str),
+        ]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
-            structlog.processors.ExceptionRenderer(),
-            renderer,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
