@@ -343,5 +343,5 @@ class Physics:
         if self.is_queue.any():
             later = self.later
             lag = np.bincount(self.caller[later], state.backlog[self.callee[later]], len(served))
-            waiting = waiting + lag
+            waiting = waiting + lag.astype(np.float64, copy=False)
         return waiting
