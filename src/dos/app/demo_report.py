@@ -29,17 +29,18 @@ _MOST = 10_000
 def match(truths: Sequence[Truth], incidents: Iterable[Incident]) -> dict[str, list[Incident]]:
     """Incidents by the id of the fault they are about, each list oldest first.
 
-    An incident is about a fault when it was opened while the fault lasted, or shortly after, and
-    an entity of it was really affected. Of several such faults it belongs to the latest.
+    An incident is about a fault when it was opened while the fault lasted, and an entity of it
+    was really affected; or shortly after, when the fault was not found before. Of several such
+    faults it belongs to the latest.
     """
     matched: dict[str, list[Incident]] = {truth.id: [] for truth in truths}
     for incident in sorted(incidents, key=lambda one: (one.opened_at, one.id)):
         for truth in reversed(truths):
             ended = truth.end if truth.end is not None else incident.opened_at
+            until = ended if matched[truth.id] else ended + AFTERMATH
             involved = {truth.target, *truth.affected}
-            if truth.start <= incident.opened_at <= ended + AFTERMATH and involved.intersection(
-                incident.entities
-            ):
+            in_time = truth.start <= incident.opened_at <= until
+            if in_time and involved.intersection(incident.entities):
                 matched[truth.id].append(incident)
                 break
     return matched

@@ -1,8 +1,9 @@
 """Anomalies become incidents, by time and distance in the dependency graph.
 
 Abnormal entities within `max_distance` edges of each other form a cluster. A cluster opens an
-incident when it is corroborated: two different signals, one of them felt by users; or three
-signals; or one strong signal that lasts. Entities that turn abnormal near an open incident join
+incident when it is corroborated: two different signals, one of them felt by users (errors,
+latency, availability); or one strong signal that lasts and is felt, or runs out of a resource,
+or loses its traffic. More traffic is no trouble however many series show it. Entities that turn abnormal near an open incident join
 it. Two incidents that grow together are merged into the older one. An incident is resolved when
 nothing in it was abnormal for `resolve_after`; where a series fell silent while it was abnormal
 and was not heard of since, the recovery is not proven, and the reason says so.
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
-from dos.model.anomaly import Anomaly
+from dos.model.anomaly import Anomaly, Direction
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import AnomalyId, EntityId, IncidentId, SeriesId, derive_id
 from dos.model.incident import Incident, IncidentReason, IncidentState
@@ -63,6 +64,8 @@ class _State:
     """Since when nothing in it is abnormal."""
     silent: dict[SeriesId, AnomalyId] = field(default_factory=dict)
     """Anomalies of open incidents that ended because their series stopped reporting."""
+    orphans: list[Anomaly] = field(default_factory=list)
+    """Anomalies that nobody will end any more: what they were judged by is lost."""
     past: list[tuple[Millis, Millis]] = field(default_factory=list)
     """Begin and end of resolved incidents, oldest first."""
 
@@ -130,8 +133,22 @@ class Correlator:
         if incident.id in self._state.incidents:
             self._state.incidents[incident.id] = incident
 
-    def adopt(self, incidents: Iterable[Incident], now: Millis) -> None:
-        """Take charge of open incidents from the store that this state does not know."""
+    def disown(self) -> None:
+        """The baseline is lost: what is abnormal by it has to end, and is found anew if it lasts."""
+        self._state.orphans += self._state.active.values()
+        self._state.active = {}
+
+    def end_orphans(self, now: Millis) -> list[Anomaly]:
+        """Anomalies of a lost baseline, ended now."""
+        orphans, self._state.orphans = self._state.orphans, []
+        return [replace(one, ended_at=now) for one in orphans]
+
+    def adopt(
+        self, incidents: Iterable[Incident], anomalies: Iterable[Anomaly], now: Millis
+    ) -> None:
+        """Take charge of what the store holds to be open and this state does not know."""
+        known = {one.id for one in (*self._state.active.values(), *self._state.orphans)}
+        self._state.orphans += [one for one in anomalies if one.id not in known]
         for incident in incidents:
             if incident.id not in self._state.incidents:
                 self._state.incidents[incident.id] = incident
@@ -258,13 +275,14 @@ class Correlator:
     def _corroborated(self, anomalies: Sequence[Anomaly], now: Millis) -> bool:
         signals = {_signal(anomaly) for anomaly in anomalies}
         golden = any(anomaly.role.is_golden for anomaly in anomalies)
-        if len(signals) >= 3 or (len(signals) >= 2 and golden):
+        if len(signals) >= 2 and golden:
             return True
         return any(self._stands_alone(anomaly, now) for anomaly in anomalies)
 
     def _stands_alone(self, anomaly: Anomaly, now: Millis) -> bool:
         """Whether one signal is strong enough, for how long it lasts."""
-        if not (anomaly.role.is_golden or anomaly.role is Role.SATURATION):
+        falling = anomaly.role is Role.TRAFFIC and anomaly.direction is Direction.BELOW
+        if not (anomaly.role.is_golden or anomaly.role is Role.SATURATION or falling):
             return False
         strength = -math.log2(max(1.0 - anomaly.score, 1e-9))  # |z| over its threshold
         if strength < _ALONE_STRENGTH:

@@ -47,9 +47,11 @@ def test_two_signals_that_users_do_not_feel_are_not_enough() -> None:
         anomaly("cart", 0, SATURATION, metric="cpu", strength=1.5),
         anomaly("cart", 0, TRAFFIC, strength=1.5),
     )
-    assert timeline.ticks(range(0, 3600, 60)) == []
-    timeline.begin(anomaly("cart", 3600, SATURATION, metric="memory", strength=1.5))
-    assert len(timeline.tick(3601)) == 1, "three signals are enough, whatever they are"
+    timeline.begin(anomaly("cart", 0, SATURATION, metric="memory", strength=1.5))
+    timeline.begin(anomaly("pricing", 0, TRAFFIC, strength=9.0))
+    assert timeline.ticks(range(0, 3600, 60)) == [], "more traffic is no trouble by itself"
+    timeline.begin(anomaly("pricing", 3600, LATENCY, strength=1.1))
+    assert len(timeline.tick(3601)) == 1, "now somebody feels it"
 
 
 def test_percentiles_of_one_latency_are_one_signal() -> None:
@@ -269,11 +271,25 @@ def test_what_others_found_out_is_kept() -> None:
 def test_adopted_incidents_are_resolved_like_any_other() -> None:
     (incident,) = opened().correlator.open
     other = Timeline(CHAIN, resolve_after=30)
-    other.correlator.adopt([incident], at(100))
-    other.correlator.adopt([replace(incident, title="again")], at(110))
+    other.correlator.adopt([incident], [], at(100))
+    other.correlator.adopt([replace(incident, title="again")], [], at(110))
     assert [one.title for one in other.correlator.open] == [incident.title]
     over = other.ticks(range(100, 200, 5))
     assert [(one.id, one.resolved_at) for one in over] == [(incident.id, at(130))]
+
+
+def test_anomalies_that_nobody_will_end_are_ended_once() -> None:
+    known, lost = anomaly("pricing", 0, LATENCY), anomaly("db", 0, ERRORS)
+    timeline = opened()
+    timeline.correlator.adopt([], [known, lost], at(20))
+    assert timeline.correlator.end_orphans(at(30)) == [replace(lost, ended_at=at(30))]
+    timeline.correlator.disown()
+    assert not timeline.correlator.active
+    assert {one.id for one in timeline.correlator.end_orphans(at(40))} == {
+        known.id,
+        anomaly("pricing", 2, ERRORS).id,
+    }
+    assert timeline.correlator.end_orphans(at(50)) == []
 
 
 def test_the_past_is_remembered_within_bounds() -> None:
