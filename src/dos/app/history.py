@@ -39,6 +39,10 @@ class KeptHistory:
         if self.long is not None:
             self.long.add_series(series)
 
+    def series(self) -> Sequence[Series]:
+        """What the files know of series, in order of their ids; empty without files."""
+        return self.long.series() if self.long is not None else ()
+
     def flush(self) -> None:
         """Write all that is buffered; must be called before the intake log is trimmed."""
         if self.long is not None:

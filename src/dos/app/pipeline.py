@@ -39,7 +39,7 @@ from dos.model.ids import AnomalyId, SeriesId, derive_id
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.intake import Intake
 from dos.model.registry import SeriesRegistry
-from dos.model.telemetry import Int64Array, MetricBatch
+from dos.model.telemetry import Int64Array, MetricBatch, Series
 from dos.storage.base import History
 from dos.topology.graph import Topology
 
@@ -104,16 +104,23 @@ class Pipeline:
                 events += parts.book.tick(now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
+    def begin_again(self, series: Sequence[Series]) -> None:
+        """Start as one that knows `series`, in order of their ids, and nothing else of its past."""
+        self._register(series)
+        self.parts.topology.ensure([one.spec.entity for one in series], self.now)
+
     def _ingest(self, intake: Intake) -> None:
         """Learn new series and keep the samples."""
-        parts = self.parts
-        parts.registry.add(intake.series)
-        parts.host.register(intake.series)
-        parts.history.append(intake.metrics)
-        missing = len(parts.registry) - len(self.last_sample)
+        self._register(intake.series)
+        self.parts.history.append(intake.metrics)
+        _keep_latest(self.last_sample, intake.metrics)
+
+    def _register(self, series: Sequence[Series]) -> None:
+        self.parts.registry.add(series)
+        self.parts.host.register(series)
+        missing = len(self.parts.registry) - len(self.last_sample)
         if missing:
             self.last_sample = np.concatenate([self.last_sample, np.zeros(missing, np.int64)])
-        _keep_latest(self.last_sample, intake.metrics)
 
     def _topology(self, intake: Intake) -> list[Event]:
         """Merge evidence for entities and edges into the graph."""
@@ -172,16 +179,13 @@ class Pipeline:
     def _stale(self, now: Millis) -> list[Event]:
         """Anomalies that no sample will end are ended here, or an incident stays open for ever."""
         limit = now - round(self.parts.stale_after * SECOND)
-        correlator, host = self.parts.correlator, self.parts.host
+        correlator = self.parts.correlator
         for series in [s for s in sorted(correlator.silent) if self.last_sample[s] >= limit]:
             correlator.heard(series)
-        ended: list[Anomaly | None] = []
-        for series in sorted(correlator.active):
-            if not host.is_abnormal(series):  # the baseline it was judged by is lost
-                ended.append(correlator.ended(series, now))
-            elif self.last_sample[series] < limit:
-                host.settle(series)  # should it come back still abnormal, that is found anew
-                ended.append(correlator.silenced(series, now))
+        ended: list[Anomaly | None] = [*correlator.end_orphans(now)]
+        for series in [s for s in sorted(correlator.active) if self.last_sample[s] < limit]:
+            self.parts.host.settle(series)  # should it come back still abnormal, it is found anew
+            ended.append(correlator.silenced(series, now))
         return [AnomalyEnded(anomaly=anomaly) for anomaly in ended if anomaly]
 
     def _follow(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> list[Event]:

@@ -15,7 +15,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ from dos.model.events import Decisions
 from dos.model.ids import SeriesId
 from dos.model.incident import IncidentState
 from dos.model.intake import Intake
-from dos.storage.base import Store
+from dos.storage.base import Position, Store
 
 T = TypeVar("T")
 
@@ -99,6 +99,8 @@ class Runner:
         self._offload = offload
         self._keep_log = keep_log
         self._epoch = 0
+        self._checkpointed = 0
+        """Offset of the newest checkpoint."""
         self._news = asyncio.Event()
         self._rng = Random(0)  # noqa: S311  jitter of retries, not a secret
 
@@ -113,7 +115,9 @@ class Runner:
         """
         self._load_checkpoint()
         position = await self.store.position()
-        start = max(self.pipeline.offset, self._stream.start)
+        if self.pipeline.offset < self._stream.start:
+            self._relearn(position)
+        start = self.pipeline.offset
         if start > self._stream.end:
             # A power cut can take the log's last second, but not the checkpoint made from it.
             _logger.warning("input lost", bytes=start - self._stream.end)
@@ -174,13 +178,16 @@ class Runner:
         self._stream.sync()
         self._checkpoints.save(Checkpoint(epoch=self._epoch, offset=offset, data=data))
         if not self._keep_log:
-            self._stream.trim(offset)
+            # Should this checkpoint be damaged, the one before it needs the input since then.
+            self._stream.trim(self._checkpointed)
+        self._checkpointed = offset
 
     def _load_checkpoint(self) -> None:
         checkpoint = self._checkpoints.load()
         if checkpoint is None:
             return
         self._epoch = checkpoint.epoch + 1
+        self._checkpointed = checkpoint.offset
         try:
             state.load(self.pipeline, checkpoint.data)
         except CorruptDataError as error:
@@ -188,12 +195,38 @@ class Runner:
             remedy = "Move the checkpoint files away; the baseline is then learned again."
             raise CorruptDataError(msg, remedy=remedy) from error
 
+    def _relearn(self, position: Position) -> None:
+        """Without a checkpoint and with a log that was trimmed: learn again what can be learned.
+
+        What the store has decisions on is learned from only; the rest is still to be decided.
+
+        Raises:
+            CorruptDataError: Nobody knows any more what the series ids in the log stand for.
+        """
+        series = self._history.series()
+        if self.pipeline.offset or [one.id for one in series] != list(range(len(series))):
+            series = ()
+        if not series:
+            msg = "The checkpoint is lost or too old, and the input that led to it is trimmed."
+            remedy = "Move `intake`, `recent` and `checkpoint*` away from the data directory: the "
+            remedy += "baseline is then learned again, and incidents and alerts are in the store."
+            raise CorruptDataError(msg, remedy=remedy)
+        self.pipeline.begin_again(series)
+        for entry in self._stream.read(self._stream.start):
+            if entry.offset > position.offset:
+                break
+            self.pipeline.step(replace(entry.intake, history=True), entry.offset)
+        self.pipeline.offset = max(self.pipeline.offset, self._stream.start)
+        self.pipeline.seq = position.seq
+        _logger.warning("checkpoint lost", series=len(series), remedy="The baseline is relearned.")
+
     async def _adopt(self) -> None:
         """Whatever is open in the store is this pipeline's to resolve, known to it or not."""
         now = self.pipeline.now
         incidents = await self.store.incidents(state=IncidentState.OPEN, limit=_ADOPT)
         open_before = {one.id for one in self.pipeline.parts.correlator.open}
-        self.pipeline.parts.correlator.adopt(incidents, now)
+        anomalies = await self.store.anomalies(active=True, limit=_ADOPT)
+        self.pipeline.parts.correlator.adopt(incidents, anomalies, now)
         alerts = await self.store.alerts(state=AlertState.FIRING, limit=_ADOPT)
         book = self.pipeline.parts.book
         known = {alert.id for alert in book.firing}

@@ -69,6 +69,7 @@ def load(pipeline: Pipeline, data: bytes) -> None:
     except CorruptDataError as error:
         _logger.warning("baseline lost", reason=str(error))
         parts.host.reset(series)
+        parts.correlator.disown()
 
 
 def _pack(sections: Mapping[str, bytes]) -> bytes:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dos.model.anomaly import Findings
-from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Series, SeriesSpec
+from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series, SeriesSpec
 
 VIRTUAL_SHARDS = 256
 
@@ -55,10 +55,6 @@ class ShardKernel(Protocol[S]):
 
     def step(self, state: S, batch: ColumnBatch) -> tuple[S, Findings]:
         """Score one batch; may reuse `state`'s arrays. `Findings.series_id` are real ids."""
-        ...
-
-    def abnormal(self, state: S, row: Int32Array) -> BoolArray:
-        """`[row]` whether the series is in an abnormal stretch."""
         ...
 
     def settle(self, state: S, row: Int32Array) -> S:

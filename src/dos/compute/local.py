@@ -89,13 +89,6 @@ class LocalHost(Generic[S]):
                     found.append(findings)
         return _merge(found)
 
-    def is_abnormal(self, series: SeriesId) -> bool:
-        """Whether `series` is in an abnormal stretch; False for one that is not registered."""
-        if series >= len(self):
-            return False
-        state = self._states[int(self._partition[series])]
-        return bool(self._kernel.abnormal(state, self._row[series : series + 1])[0])
-
     def settle(self, series: SeriesId) -> None:
         """Take what is abnormal in `series` as over; if it lasts it is found anew."""
         index = int(self._partition[series])

@@ -144,10 +144,6 @@ class DetectKernel:
             engine[name][row] = column
         return state, findings
 
-    def abnormal(self, state: EngineState, row: Int32Array) -> BoolArray:
-        """`[row]` whether the series is in an abnormal stretch."""
-        return cast(BoolArray, state.engine["abnormal"])[row]
-
     def settle(self, state: EngineState, row: Int32Array) -> EngineState:
         """End the abnormal stretch of `row`, which is over for want of samples."""
         for name in ("abnormal", "evidence", "calm", "streak"):

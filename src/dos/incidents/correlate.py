@@ -134,7 +134,7 @@ class Correlator:
             self._state.incidents[incident.id] = incident
 
     def disown(self) -> None:
-        """The baseline is lost: what is abnormal by it has to end, and is found anew if it lasts."""
+        """The baseline is lost: what was abnormal by it ends, and is found anew if it lasts."""
         self._state.orphans += self._state.active.values()
         self._state.active = {}
 

@@ -124,11 +124,8 @@ def test_what_is_settled_and_lasts_is_found_anew(partitions: int) -> None:
     assert trouble(30) == [(i, True) for i in range(40)]
     assert trouble(40) == []
     for series in (7, 3):
-        assert one.is_abnormal(SeriesId(series))
         one.settle(SeriesId(series))
-        assert not one.is_abnormal(SeriesId(series))
     assert trouble(60) == [(3, True), (7, True)]
-    assert not one.is_abnormal(SeriesId(40)), "one that is not registered"
 
 
 def test_a_reset_host_has_the_series_and_no_past() -> None:
