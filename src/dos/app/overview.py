@@ -69,9 +69,10 @@ def _health(
 ) -> Health:
     if newest is None or newest < silent_before:
         return Health.UNKNOWN
-    abnormal = any(reading.abnormal for reading in readings)
+    abnormal = {reading.role for reading in readings if reading.abnormal}
     if abnormal:
-        return Health.CRITICAL if involved else Health.WARNING
+        suffers = any(role.is_golden or role is Role.SATURATION for role in abnormal)
+        return Health.CRITICAL if involved and suffers else Health.WARNING
     if involved:
         return Health.WARNING  # was abnormal a moment ago; the incident is not over yet
     traffic = [reading.value for reading in readings if reading.role is Role.TRAFFIC]

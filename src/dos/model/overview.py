@@ -16,9 +16,9 @@ class Health(StrEnum):
 
     OK = "ok"
     WARNING = "warning"
-    """Some series abnormal."""
+    """Abnormal, but in no incident, or only in what it is asked to do (less traffic, say)."""
     CRITICAL = "critical"
-    """Abnormal and part of an open incident."""
+    """Part of an open incident, and abnormal in errors, latency, availability or saturation."""
     UNKNOWN = "unknown"
     """Samples stopped coming."""
     IDLE = "idle"
