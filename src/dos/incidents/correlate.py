@@ -3,10 +3,11 @@
 Abnormal entities within `max_distance` edges of each other form a cluster. A cluster opens an
 incident when it is corroborated: two different signals, one of them felt by users (errors,
 latency, availability); or one strong signal that lasts and is felt, or runs out of a resource,
-or loses its traffic. More traffic is no trouble however many series show it. Entities that turn abnormal near an open incident join
-it. Two incidents that grow together are merged into the older one. An incident is resolved when
-nothing in it was abnormal for `resolve_after`; where a series fell silent while it was abnormal
-and was not heard of since, the recovery is not proven, and the reason says so.
+or loses its traffic. More traffic is no trouble however many series show it. Entities that turn
+abnormal near an open incident join it. Two incidents that grow together are merged into the older
+one. An incident is resolved when nothing in it was abnormal for `resolve_after`; where a series
+fell silent while it was abnormal and was not heard of since, the recovery is not proven, and the
+reason says so.
 
 Plain synchronous state machine: `apply` takes what changed and the time, and returns the
 incidents that changed. No I/O; the state is written by `dump` and read by `load`.

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from dos.incidents.correlate import Correlator, IncidentsConfig, title_of
 from dos.kit.clock import Millis
+from dos.model.anomaly import Direction
 from dos.model.ids import IncidentId
 from dos.model.incident import IncidentReason, IncidentState
 from dos.model.telemetry import Role
@@ -84,6 +85,12 @@ def test_a_strong_signal_alone_has_to_last_the_longer_the_weaker_it_is(
 def test_only_what_hurts_stands_alone(role: Role, alone: bool) -> None:
     timeline = Timeline(CHAIN).begin(anomaly("cart", 0, role, strength=8.0))
     assert bool(timeline.ticks(range(0, 600, 10))) is alone
+
+
+def test_traffic_that_is_lost_stands_alone() -> None:
+    lost = replace(anomaly("cart", 0, TRAFFIC, strength=8.0), direction=Direction.BELOW)
+    opened = Timeline(CHAIN).begin(lost).ticks(range(0, 600, 5))
+    assert [one.opened_at for one in opened] == [at(15)]
 
 
 def test_a_strong_signal_that_ends_in_time_is_forgiven() -> None:
