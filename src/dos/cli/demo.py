@@ -13,7 +13,7 @@ from rich.console import Console
 from dos.cli.output import out, parse_seconds
 
 if TYPE_CHECKING:
-    from dos.app.demo_types import DemoReport
+    from dos.app.demo_types import DemoOptions, DemoReport
 
 
 class ReportFormat(StrEnum):
@@ -60,15 +60,8 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
     Shows services, incidents with ranked causes and alerts while it runs (plain lines when not
     on a terminal), then prints a report: each injected fault beside what DOS made of it.
     """
-    from dos.app.demo import run_demo
     from dos.app.demo_types import DemoOptions
-    from dos.cli.view import open_view
-    from dos.kit import log
 
-    # With JSON asked for, standard output holds that one document and nothing else.
-    console = Console(file=sys.stderr) if report is ReportFormat.JSON else Console()
-    # The live screen shows failing sources itself; log lines would only be painted over.
-    log.configure("error" if console.is_terminal else "warning")
     chosen = DemoOptions(
         duration=duration,
         seed=seed,
@@ -81,9 +74,20 @@ def demo(  # noqa: PLR0913, PLR0917  each parameter is an option of the command 
         record=record,
         webhook=webhook,
     )
+    _print(_run(chosen, report), report)
+
+
+def _run(chosen: DemoOptions, form: ReportFormat) -> DemoReport:
+    from dos.app.demo import run_demo
+    from dos.cli.view import open_view
+    from dos.kit import log
+
+    # With JSON asked for, standard output holds that one document and nothing else.
+    console = Console(file=sys.stderr) if form is ReportFormat.JSON else Console()
+    # The live screen shows failing sources itself; log lines would only be painted over.
+    log.configure("error" if console.is_terminal else "warning")
     with open_view(console) as view:
-        result = run_demo(chosen, view)
-    _print(result, report)
+        return run_demo(chosen, view)
 
 
 def _print(report: DemoReport, form: ReportFormat) -> None:
