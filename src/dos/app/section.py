@@ -190,8 +190,11 @@ def merged(title: str, errors: Sequence[ValidationError]) -> ValidationError:
         problem: str | PydanticCustomError = kind
         if kind not in _PYDANTIC_TYPES:  # one of ours
             context = {"reason": one["msg"], **context}
-            # `kind` was a literal where the error was first made.
-            problem = PydanticCustomError(kind, "{reason}", context)  # pyright: ignore[reportArgumentType]
+            problem = PydanticCustomError(
+                kind,  # pyright: ignore[reportArgumentType]  a literal where it was first made
+                "{reason}",
+                context,
+            )
         details.append(
             InitErrorDetails(type=problem, loc=one["loc"], input=one["input"], ctx=context)
         )

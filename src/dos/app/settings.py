@@ -80,8 +80,9 @@ class ReceiverSettings(PluginSection, Receiver):
 class AlertingSettings(AlertingConfig):
     """When notifications are sent, and to whom."""
 
-    # Frozen: nobody can put a plain Receiver here.
-    receivers: tuple[ReceiverSettings, ...] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+    receivers: (  # pyright: ignore[reportIncompatibleVariableOverride]  frozen: never a plain one
+        tuple[ReceiverSettings, ...]
+    ) = Field(
         default_factory=lambda: (ReceiverSettings.model_validate({"type": "console"}),),
         description="Who is told.",
     )
