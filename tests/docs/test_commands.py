@@ -103,3 +103,21 @@ def test_scripts_that_are_named_exist() -> None:
     }
     assert shown
     assert not [word for word in shown if not (ROOT / word).is_file()]
+
+
+def test_the_loop_in_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = [block for block in blocks("python") if block.page == "README.md"]
+    rounds = iter(range(50))
+
+    def sleep(_: float) -> None:
+        if next(rounds, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        exec(compile(block.text, "README.md", "exec"), {})
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"^CPU=\d+% Errors=[\d.]+%$", shown, re.MULTILINE)) == 51
+    assert " detected in payment-service" in shown
