@@ -172,6 +172,10 @@ class Runner:
     def checkpoint(self) -> None:
         """Write the state down, and let go of the input that led to it."""
         with self.lock:
+            if self.pipeline.seq != self.committed:
+                # The store does not have the last decisions: they must be made again after a
+                # crash, which a state that has made them already would not do.
+                return
             data, offset = state.dump(self.pipeline), self.pipeline.offset
             self._history.add_series(self.pipeline.parts.registry.since(0))
         self._history.flush()

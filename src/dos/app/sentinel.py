@@ -31,6 +31,7 @@ from dos.ingest.supervise import SupervisedSource, Supervisor
 from dos.kit import log
 from dos.kit.aio import Mailbox
 from dos.kit.clock import Clock, Millis, SystemClock
+from dos.kit.errors import TransientError
 
 _logger = log.get("app")
 
@@ -172,7 +173,7 @@ class Sentinel:
         """Stop taking in, process what was taken, let notifications leave, write a checkpoint."""
         try:
             await self._cancel(lambda task: task.get_name() != "dispatcher")
-            await self._drain()
+            await self._drain_in_time()
             await self.settle(DRAIN)
             await self._cancel(lambda _: True)
             self.runner.checkpoint()
@@ -233,6 +234,14 @@ class Sentinel:
         while (item := self.mailbox.get_nowait()) is not None:
             await self.take(*item)
 
+    async def _drain_in_time(self) -> None:
+        try:
+            await asyncio.wait_for(self._drain(), DRAIN)
+        except TimeoutError:
+            # The log has the input that waits for the store; what is in the mailbox is lost.
+            trouble = self.runner.progress.trouble
+            _logger.warning("stopped with work left", waiting=len(self.mailbox), reason=trouble)
+
     async def _heartbeat(self) -> None:
         seen = -1
         while True:
@@ -245,7 +254,10 @@ class Sentinel:
         real = SystemClock()
         while True:
             await real.sleep(self.settings.storage.checkpoint_every)
-            await asyncio.to_thread(self.runner.checkpoint)
+            try:
+                await asyncio.to_thread(self.runner.checkpoint)
+            except TransientError as error:  # a full disk: the one there stays until there is room
+                _logger.warning("no checkpoint", reason=str(error))
             if self.history.long is not None:
                 before = self.clock.now() - round(self.settings.history.segments.retention * 1000)
                 await asyncio.to_thread(self.history.long.expire, Millis(before))

@@ -138,7 +138,7 @@ def test_a_missing_decision_is_a_difference(recording: Path) -> None:
 
 
 def test_a_flipped_byte_in_the_input_names_file_and_position(recording: Path) -> None:
-    segment = sorted((recording / "intake").glob("*.log"))[0]
+    segment = min((recording / "intake").glob("*.log"))
     data = bytearray(segment.read_bytes())
     data[len(data) // 2] ^= 0x40
     segment.write_bytes(data)
@@ -181,7 +181,8 @@ def test_a_newer_format_says_which_version_wrote_it(recording: Path) -> None:
     with pytest.raises(CorruptDataError) as refused:
         replay(recording)
     assert str(refused.value) == (
-        f"{recording / 'manifest.json'} has format 99; this DOS reads format 1. It was written by DOS 7.0.0."
+        f"{recording / 'manifest.json'} has format 99; this DOS reads format 1. "
+        "It was written by DOS 7.0.0."
     )
 
 
