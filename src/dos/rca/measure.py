@@ -25,6 +25,9 @@ PEER_WEIGHT = 6.0
 RELATIVE_FLOOR = {Role.AVAILABILITY: 0.005, Role.ERRORS: 0.05, Role.TRAFFIC: 0.10}
 RELATIVE_FLOOR_ELSE = 0.05
 """Change relative to the median that nobody would call abnormal, one sigma of it, by role."""
+ERROR_RATIO_FLOOR = 0.005
+"""One sigma of a ratio of failed requests, at least: where hardly any ever fail, the first failed
+request is infinitely many sigmas, and yet 0.5 % more failures explain nothing."""
 USUAL_FLOOR = 0.4
 """For series around zero: the same share of this part of the metric's usual size elsewhere."""
 
@@ -106,6 +109,8 @@ def normal(
         scale[members] = pooled / np.sqrt(n + PEER_WEIGHT)
         floor = relative_floor[members] * np.maximum(size[members], USUAL_FLOOR * usual)
         scale[members] = np.maximum(scale[members], floor)
+    failures = [s.role is Role.ERRORS and s.unit == "ratio" for s in series]
+    scale = np.maximum(scale, np.where(failures, ERROR_RATIO_FLOOR, 0.0))
     # A metric that was zero everywhere: measured against what it became.
     (became,) = column_quantiles(np.abs(suspect), 1.0)
     scale = np.where(scale > 0, scale, np.nan_to_num(became) / 10)
