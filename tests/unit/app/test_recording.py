@@ -1,0 +1,108 @@
+"""A recording begins with its run, goes on with it, and belongs to one configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dos.alerting.base import Receiver
+from dos.app.recording import manifest_of, read_manifest
+from dos.app.sentinel import Sentinel
+from dos.evaluate.replay import replay_recording
+from dos.kit.clock import ManualClock
+from dos.kit.errors import ConfigError, PermanentError
+from dos.model.impact import Severity
+from tests.unit.app import played
+
+
+def build(tmp_path: Path, *, data: str = "data", record: str = "rec", **also: Any) -> Sentinel:
+    keys: dict[str, Any] = {
+        "storage": {"url": None},
+        "data_dir": tmp_path / data,
+        "recording": {"path": tmp_path / record},
+        **also,
+    }
+    return Sentinel(played.settings(**keys), ManualClock(played.START), offload=False)
+
+
+async def run(sentinel: Sentinel, start: int, stop: int, *, kill: bool = False) -> None:
+    clock = sentinel.clock
+    assert isinstance(clock, ManualClock)
+    await sentinel.open()
+    sentinel.start(live=False)
+    for at, delivery in played.played()[start:stop]:
+        clock.set(at)
+        await sentinel.take("simulator", delivery)
+    if kill:  # no last checkpoint, as after `kill -9`
+        sentinel.runner.checkpoint = lambda: None  # type: ignore[method-assign]
+    await sentinel.close()
+
+
+async def test_a_recording_over_restarts_and_kills_replays_to_the_byte(tmp_path: Path) -> None:
+    for start, stop, kill in ((0, 12, False), (12, 30, True), (30, 50, True), (50, 90, False)):
+        await run(build(tmp_path), start, stop, kill=kill)
+    report = replay_recording(tmp_path / "rec")
+    assert report.difference is None
+    assert report.identical
+    assert report.inputs == len(played.intakes())
+    assert report.incidents == 2
+
+
+async def test_the_last_decisions_that_a_kill_cut_off_are_written_again(tmp_path: Path) -> None:
+    await run(build(tmp_path), 0, 30)
+    decisions = tmp_path / "rec" / "decisions.jsonl"
+    whole = decisions.read_bytes()
+    decisions.write_bytes(whole[:-100])
+    await run(build(tmp_path), 30, 30)
+    assert decisions.read_bytes() == whole
+
+
+async def test_another_run_may_not_record_into_it(tmp_path: Path) -> None:
+    await run(build(tmp_path), 0, 5)
+    with pytest.raises(ConfigError, match=r"rec holds the recording of another run.*empty"):
+        build(tmp_path, data="other")
+
+
+async def test_a_run_with_a_past_may_not_begin_to_record(tmp_path: Path) -> None:
+    await run(build(tmp_path), 0, 5)
+    with pytest.raises(ConfigError, match="has to begin with the run"):
+        build(tmp_path, record="fresh")
+
+
+async def test_other_settings_may_not_go_on_with_it(tmp_path: Path) -> None:
+    await run(build(tmp_path), 0, 5)
+    with pytest.raises(ConfigError, match="settings are not those"):
+        build(tmp_path, incidents={"resolve_after": "77s"})
+    await run(build(tmp_path), 5, 8)
+
+
+def test_a_start_that_failed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    head = tmp_path / "rec" / "manifest.json"
+    head.parent.mkdir()
+    head.write_text("cut off by a cra")
+    sentinel = build(tmp_path)
+    assert read_manifest(tmp_path / "rec").format == 1
+    del sentinel
+
+
+def test_the_manifest_keeps_what_decides_and_no_secrets() -> None:
+    chosen = played.settings(
+        alerting={"receivers": [{"type": "webhook", "url": "https://example.org/hook/SECRET"}]},
+        server={"token": "SECRET"},
+    )
+    receivers = (Receiver(name="webhook", min_severity=Severity.SEV2),)
+    manifest = manifest_of(chosen, receivers)
+    text = manifest.model_dump_json()
+    assert "SECRET" not in text
+    assert "example.org" not in text
+    assert set(manifest.settings) == {
+        *("alerting", "detect", "history", "impact", "incidents", "rca", "topology"),
+    }
+    assert type(manifest).model_validate_json(text) == manifest
+
+
+def test_where_there_is_no_recording(tmp_path: Path) -> None:
+    with pytest.raises(PermanentError, match=r"holds no recording: there is no manifest\.json"):
+        read_manifest(tmp_path)
