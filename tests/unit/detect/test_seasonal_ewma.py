@@ -20,7 +20,7 @@ PER_DAY = 288
 def day_of_traffic(seed: int, *, rise: float = 120.0) -> Float64Array:
     """`[time]` a day from midnight on: 40 at night, `rise` more at noon."""
     hour = (np.arange(PER_DAY) + 1) / 12
-    shape = 40 + rise * (1 - np.cos(hour / 24 * 2 * np.pi)) / 2
+    shape: Float64Array = 40 + rise * (1 - np.cos(hour / 24 * 2 * np.pi)) / 2
     values: Float64Array = shape * noisy(1.0, PER_DAY, seed=seed, share=0.01)
     return values
 
