@@ -53,12 +53,23 @@ def analyze(settings: Settings, case: Case) -> Analysis:
 
 def _anomalies(findings: Findings, series: list[Series], detector: str) -> tuple[Anomaly, ...]:
     found: list[Anomaly] = []
+    lasting: dict[int, int] = {}  # position in `found` by series
     for i in range(len(findings)):
         series_id, at = int(findings.series_id[i]), Millis(int(findings.timestamp[i]))
+        place = lasting.get(series_id)
         if not findings.started[i]:
-            last = next(n for n in reversed(range(len(found))) if found[n].series_id == series_id)
+            last = lasting.pop(series_id)
             found[last] = replace(found[last], ended_at=at)
             continue
+        if place is not None:  # worse than reported
+            found[place] = replace(
+                found[place],
+                deviation=float(findings.deviation[i]),
+                score=float(findings.score[i]),
+                observed=float(findings.observed[i]),
+            )
+            continue
+        lasting[series_id] = len(found)
         spec, deviation = series[series_id].spec, float(findings.deviation[i])
         found.append(
             Anomaly(

@@ -146,6 +146,8 @@ class Pipeline:
             series_id = SeriesId(int(findings.series_id[index]))
             if findings.started[index]:
                 anomaly = self._anomaly(findings, index, now)
+                if correlator.worsened(anomaly):
+                    continue
                 correlator.started(anomaly)
                 events.append(AnomalyStarted(anomaly=anomaly))
             else:

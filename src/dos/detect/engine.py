@@ -3,7 +3,8 @@
 For each new sample: the detector gives a robust z-score; the side that does not matter for the
 metric's role is ignored; samples beyond the series' own threshold add to its evidence, others
 take it back. An anomaly starts when the evidence reaches `confirm` (so one wild sample never
-suffices, two very wild or three clear ones do) and ends after `recover` calm samples in a row.
+suffices, two very wild or three clear ones do), is reported again whenever it became twice as
+strong, and ends after `recover` calm samples in a row.
 An abnormal series hardly learns, so that an incident does not become the new normal; after
 `relearn` samples it is taken as just that and the baseline starts again.
 """
@@ -39,6 +40,7 @@ _LAYOUT = {
     "id": Column(dtype="<i4", initial=-1),
     "above": Column(dtype="|b1", initial=True),
     "below": Column(dtype="|b1", initial=True),
+    "certain": Column(dtype="<f8", initial=float("inf")),
     "tail": Column(dtype="<f8", initial=4.0),
     "tail_before": Column(dtype="<f8", initial=4.0),
     "straying": Column(dtype="|b1", initial=False),
@@ -47,6 +49,7 @@ _LAYOUT = {
     "abnormal": Column(dtype="|b1", initial=False),
     "onset": Column(dtype="<i8"),
     "streak": Column(dtype="<i4"),
+    "reported": Column(dtype="<f8"),
     "last": Column(dtype="<i8"),
     "value": Column(dtype="<f8", initial=float("nan")),
     "expected": Column(dtype="<f8", initial=float("nan")),
@@ -92,7 +95,7 @@ class DetectKernel:
         self._config = config
         plugin = load(ROOM, config.detector)
         self._detector: Detector = plugin.build(plugin.config(**config.parameters))
-        self.version = f"1/{self._detector.name}-{self._detector.version}"
+        self.version = f"2/{self._detector.name}-{self._detector.version}"
 
     @property
     def detector(self) -> str:
@@ -112,6 +115,7 @@ class DetectKernel:
         state.engine["id"][first:] = [one.id for one in series]
         state.engine["above"][first:] = [profile.above for profile in profiles]
         state.engine["below"][first:] = [profile.below for profile in profiles]
+        state.engine["certain"][first:] = [profile.certain for profile in profiles]
         self._detector.prepare(state.detector, first, series)
         return state
 
@@ -119,8 +123,7 @@ class DetectKernel:
         """Score, decide, learn."""
         row, config, engine = batch.row, self._config, state.engine
         scored = self._detector.score(state.detector, row, batch.timestamp, batch.value)
-        tail = cast(Float64Array, engine["tail"])[row]
-        limit = thresholds(config.threshold, tail)
+        limit = self._limit(engine, row, scored.sigma)
         distance = self._distance(engine, row, scored)
         strength = distance / limit
         findings = Findings.empty()
@@ -154,9 +157,10 @@ class DetectKernel:
         """Newest value, expectation, band and score of every row."""
         engine = state.engine
         row = np.arange(len(engine), dtype=np.int32)
-        limit = thresholds(self._config.threshold, cast(Float64Array, engine["tail"]))
         expected = cast(Float64Array, engine["expected"])
-        reach = limit * cast(Float64Array, engine["sigma"])
+        sigma = cast(Float64Array, engine["sigma"])
+        limit = self._limit(engine, row, sigma)
+        reach = limit * sigma
         deviation = cast(Float64Array, engine["deviation"])
         strength = np.where(np.isnan(deviation), np.nan, self._side(engine, row, deviation) / limit)
         unit = self._detector.to_unit
@@ -192,6 +196,11 @@ class DetectKernel:
             detector=Columns.load(self._detector.layout(), data[at + length :]),
         )
 
+    def _limit(self, engine: Columns, row: Int32Array, sigma: Float64Array) -> Float64Array:
+        """Threshold for |z| of each of `row`."""
+        certain = cast(Float64Array, engine["certain"])[row] / sigma
+        return thresholds(self._config.threshold, cast(Float64Array, engine["tail"])[row], certain)
+
     @staticmethod
     def _side(engine: Columns, row: Int32Array, deviation: Float64Array) -> Float64Array:
         """|z| where the side matters for the role, else 0."""
@@ -221,7 +230,7 @@ class DetectKernel:
         limit: Float64Array,
         strength: Float64Array,
     ) -> Findings:
-        """Move evidence and hysteresis; return what started and ended."""
+        """Move evidence and hysteresis; return what started, got worse and ended."""
         row, config, engine = batch.row, self._config, state.engine
         beyond = strength >= 1.0
         evidence = cast(Float64Array, engine["evidence"])
@@ -249,7 +258,10 @@ class DetectKernel:
         evidence[row] = np.where(ended, 0.0, evidence[row])
         if exhausted.any():
             state.detector["count"][row[exhausted]] = 0
-        return self._findings(state, batch, scored, limit, strength, started | ended)
+        reported = cast(Float64Array, engine["reported"])
+        worse = was & ~ended & (strength >= 2.0 * reported[row])
+        reported[row] = np.where(started | worse, strength, reported[row])
+        return self._findings(state, batch, scored, limit, strength, started | worse | ended)
 
     def _findings(
         self,

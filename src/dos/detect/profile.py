@@ -6,6 +6,7 @@ more errors or 5 % more latency never is an incident, however steady the past wa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dos.model.telemetry import Role, SeriesSpec
@@ -26,6 +27,9 @@ class Profile:
     above: bool
     below: bool
     """Which sides count as abnormal."""
+    certain: float = math.inf
+    """Distance from the expected value, on the scale of judgement, that is abnormal whatever the
+    series' own past was."""
 
 
 def profile_of(spec: SeriesSpec) -> Profile:
@@ -39,6 +43,7 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 absolute_floor=0.05,
                 above=True,
                 below=False,
+                certain=math.log(10),
             )
         case Role.ERRORS:
             floor = 0.002 if spec.unit == "ratio" else floor
@@ -48,6 +53,7 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 absolute_floor=floor,
                 above=True,
                 below=False,
+                certain=0.25 if spec.unit == "ratio" else math.inf,
             )
         case Role.SATURATION:
             return Profile(
@@ -64,6 +70,7 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 absolute_floor=0.002 if spec.unit == "ratio" else floor,
                 above=False,
                 below=True,
+                certain=0.25 if spec.unit == "ratio" else math.inf,
             )
         case Role.TRAFFIC | Role.OTHER:
             return Profile(

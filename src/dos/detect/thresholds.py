@@ -30,9 +30,16 @@ class ThresholdConfig(BaseModel):
     """Size of an upward step, in log units; smaller is steadier and slower."""
 
 
-def thresholds(config: ThresholdConfig, tail: Float64Array) -> Float64Array:
-    """Threshold for |z| of each series, from the tracked quantile `tail`."""
-    return np.maximum(config.minimum, config.margin * tail)
+def thresholds(config: ThresholdConfig, tail: Float64Array, certain: Float64Array) -> Float64Array:
+    """Threshold for |z| of each series.
+
+    Args:
+        config: The configuration.
+        tail: The tracked quantile of |z|.
+        certain: |z| that is abnormal whatever the past was, as far as `config.minimum` allows:
+            a past full of trouble must not teach that a quarter of all requests may fail.
+    """
+    return np.maximum(config.minimum, np.minimum(config.margin * tail, certain))
 
 
 def learn_tail(config: ThresholdConfig, tail: Float64Array, distance: Float64Array) -> Float64Array:

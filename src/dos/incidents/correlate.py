@@ -108,6 +108,23 @@ class Correlator:
         self.heard(anomaly.series_id)
         self._state.active[anomaly.series_id] = anomaly
 
+    def worsened(self, anomaly: Anomaly) -> bool:
+        """Take over how strong a known anomaly has become; False when it is a new one."""
+        known = self._state.active.get(anomaly.series_id)
+        if known is None:
+            return False
+        self._state.active[anomaly.series_id] = replace(
+            known,
+            direction=anomaly.direction,
+            deviation=anomaly.deviation,
+            score=anomaly.score,
+            observed=anomaly.observed,
+            expected=anomaly.expected,
+            lower=anomaly.lower,
+            upper=anomaly.upper,
+        )
+        return True
+
     def ended(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
         """A series is normal again; returns the anomaly that ended, if one was known."""
         anomaly = self._state.active.pop(series_id, None)

@@ -49,7 +49,8 @@ class Anomaly:
 class Findings:
     """What a shard kernel found in one step, in columns `[finding]`; sorted by series.
 
-    A finding is a transition: a series became abnormal (`started`) or normal again.
+    A finding is a transition: a series became abnormal, or clearly more so (`started`), or normal
+    again.
     """
 
     series_id: Int32Array
