@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from dos.evaluate.cases import LoadedCase, Truth, discover, load_case, reported_late
@@ -84,9 +85,11 @@ class ScoreReport:
 
     def table(self) -> Table:
         """A table for the terminal."""
-        table = Table(*_HEADER, title="Root cause: share of cases, 95 % bootstrap interval")
+        title = "Root cause: share of cases, 95 % bootstrap interval"
+        table = Table(*_SHORT_HEADER, title=title, box=box.SIMPLE_HEAD, pad_edge=False)
         for one in self.sets:
-            table.add_row(*_cells(one))
+            # Two lines a share, so that the table fits 80 columns.
+            table.add_row(*(cell.replace(" (", "\n(") for cell in _cells(one)))
         return table
 
 
@@ -220,6 +223,7 @@ def bootstrap(values: Float64Array, seed: int) -> Share:
 
 
 _HEADER = ("set", "start late", "cases", "AC@1", "AC@3", "Avg@5", "median time")
+_SHORT_HEADER = ("set", "late", "n", "AC@1", "AC@3", "Avg@5", "median")
 
 
 def _cells(score: SetScore) -> tuple[str, ...]:
