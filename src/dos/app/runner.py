@@ -115,20 +115,22 @@ class Runner:
         """
         self._load_checkpoint()
         position = await self.store.position()
+        broken = not self._stream.start <= self.pipeline.offset <= self._stream.end
         if self.pipeline.offset < self._stream.start:
             self._relearn(position)
-        start = self.pipeline.offset
-        if start > self._stream.end:
+        elif self.pipeline.offset > self._stream.end:
             # A power cut can take the log's last second, but not the checkpoint made from it.
-            _logger.warning("input lost", bytes=start - self._stream.end)
-            start = self._stream.end
+            _logger.warning("input lost", bytes=self.pipeline.offset - self._stream.end)
+            self.pipeline.offset = self._stream.end
         replayed = 0
-        for entry in self._stream.read(start):
+        for entry in self._stream.read(self.pipeline.offset):
             await self.store.commit(self.pipeline.step(entry.intake, entry.offset))
             replayed += 1
         self.pipeline.seq = max(self.pipeline.seq, position.seq)
         self.committed = self.pipeline.seq
         await self._adopt()
+        if broken:  # the next start must find a state that the log goes on from
+            self.checkpoint()
         latest = self.pipeline.last_sample
         self._normaliser.restore(
             {SeriesId(series): Millis(int(at)) for series, at in enumerate(latest.tolist())}

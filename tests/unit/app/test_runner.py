@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class Machine:
 
     def __init__(self, directory: Path, segment_bytes: int = 200_000) -> None:
         self.directory = directory
+        self.settings = played.settings()
         self.store = FlakyStore()
         self.clock = ManualClock(played.START)
         self.segment_bytes = segment_bytes
@@ -68,10 +70,9 @@ class Machine:
 
     async def boot(self) -> Runner:
         """A new process over what the last one left."""
-        settings = played.settings()
-        self.history = wiring.open_history(settings, self.directory)
+        self.history = wiring.open_history(self.settings, self.directory)
         self.log = SegmentLog(self.directory / "intake", segment_bytes=self.segment_bytes)
-        pipeline = wiring.build_pipeline(settings, self.history, played.RECEIVERS)
+        pipeline = wiring.build_pipeline(self.settings, self.history, played.RECEIVERS)
         self.runner = Runner(
             pipeline=pipeline,
             kept=Kept(
@@ -260,6 +261,49 @@ async def test_a_missing_checkpoint_with_a_trimmed_log_forgets_no_incident(
     ]
     await machine.take(deliveries[cut:])
     await all_is_resolved_and_told_once(machine)
+
+
+async def test_without_files_of_history_a_lost_checkpoint_says_what_to_do(
+    machine: Machine,
+) -> None:
+    machine.die()
+    machine.segment_bytes = 10_000
+    keys = {"resolution": played.STEP, "retention": 3600.0, "segments": {"enabled": False}}
+    machine.settings = played.settings(history=keys)
+    await machine.boot()
+    for start in range(0, 20, 2):
+        await machine.take(played.played()[start : start + 2])
+        machine.runner.checkpoint()
+    assert machine.log.start > 0
+    machine.die()
+    for path in machine.directory.glob("checkpoint*"):
+        path.unlink()
+    with pytest.raises(CorruptDataError, match=r"checkpoint is lost.*Move `intake`, `recent`"):
+        await machine.boot()
+    machine.die()
+    for name in ("intake", "recent"):
+        shutil.rmtree(machine.directory / name)
+    await machine.boot()
+    assert machine.runner.pipeline.parts.correlator.open, "as the message promises"
+
+
+async def test_a_log_shorter_than_its_checkpoint_goes_on_where_it_ends(machine: Machine) -> None:
+    await machine.take(played.played()[:18])
+    segment = max((machine.directory / "intake").glob("*.log"))
+    shorter = segment.stat().st_size
+    await machine.take(played.played()[18:20])
+    machine.runner.checkpoint()
+    machine.die()
+    with segment.open("r+b") as file:
+        file.truncate(shorter)
+    with capture_logs() as logs:
+        await machine.boot()
+    assert logs[0]["event"] == "input lost"
+    await machine.take(played.played()[20:28])
+    machine.die()  # before the next checkpoint
+    await machine.boot()
+    await machine.take(played.played()[28:])
+    assert await machine.lines() == WITHOUT_CRASH
 
 
 @pytest.mark.parametrize("cut", [20, 24, 51])

@@ -31,7 +31,8 @@ def deviations(watch: Watch, values: Float64Array) -> Float64Array:
     for value in values:
         watch.feed([value])
         out.append(abs(float(watch.host.states[0].engine["deviation"][0])))
-    return np.nan_to_num(np.array(out))
+    known: Float64Array = np.nan_to_num(np.array(out))
+    return known
 
 
 def test_the_second_day_surprises_less_than_the_first() -> None:

@@ -66,7 +66,8 @@ def test_plugins_are_found_by_name() -> None:
     assert plugins.names(room) == ["seasonal_ewma"]
     plugin = plugins.load(room, "seasonal_ewma")
     assert plugin.build(plugin.config()).name == "seasonal_ewma"
-    assert plugins.load(room, "simulator", {"simulator": "dos.simulate.source"})
+    elsewhere = plugins.load(room, "simulator", {"simulator": "dos.simulate.source"})
+    assert elsewhere.build.__name__ == "SimulatorSource"
     assert plugins.resolve("dos.kit.plugins:load") is plugins.load
 
 
@@ -99,7 +100,7 @@ def test_a_plugin_without_its_library_names_it(
     def missing(_: str) -> ModuleType:
         raise ModuleNotFoundError(name="boto")
 
-    monkeypatch.setattr(plugins.importlib, "import_module", missing)
+    monkeypatch.setattr("importlib.import_module", missing)
     with pytest.raises(ConfigError, match=r"needs the Python package 'boto'.*Install the"):
         plugins.load(room.__name__, "cloud")
 
