@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 # No deadline per example: a busy machine is not a bug. In CI the same examples every time, so
@@ -118,6 +119,13 @@ class Server:
     pid: int
     home: Path
     """Folder of its configuration file, data and log."""
+
+
+@pytest.fixture(autouse=True)
+def default_logging() -> Iterator[None]:
+    """What a test configures about logging ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(name="require_binary")
