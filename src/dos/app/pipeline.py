@@ -207,12 +207,16 @@ class Pipeline:
             if not due or now - incident.opened_at > config.reassess_for * SECOND:
                 continue
             fresh = self._diagnose(incident, graph, now)
-            self.parts.correlator.update(fresh)
             if self.parts.diagnosis.is_significant(incident, fresh):
                 fresh = replace(fresh, reason=IncidentReason.REASSESSED, updated_at=now)
                 self.parts.correlator.update(fresh)
                 events.append(IncidentChanged(incident=fresh))
                 events += self.parts.book.observe(fresh, now)
+            elif incident.root_cause:
+                # What people were told stays what later diagnoses are compared with, or many
+                # small changes would add up to one that nobody is told.
+                seen = replace(incident.root_cause, at=now)
+                self.parts.correlator.update(replace(incident, root_cause=seen))
         return events
 
     def _diagnose(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> Incident:

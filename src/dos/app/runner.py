@@ -98,6 +98,8 @@ class Runner:
         self._normaliser = normaliser
         self._offload = offload
         self._keep_log = keep_log
+        self._writing = threading.Lock()
+        """Held while the intake log is changed: checkpoints are written by a worker thread."""
         self._epoch = 0
         self._checkpointed = 0
         """Offset of the newest checkpoint."""
@@ -181,11 +183,13 @@ class Runner:
             data, offset = state.dump(self.pipeline), self.pipeline.offset
             self._history.add_series(self.pipeline.parts.registry.since(0))
         self._history.flush()
-        self._stream.sync()
+        with self._writing:
+            self._stream.sync()
         self._checkpoints.save(Checkpoint(epoch=self._epoch, offset=offset, data=data))
         if not self._keep_log:
             # Should this checkpoint be damaged, the one before it needs the input since then.
-            self._stream.trim(self._checkpointed)
+            with self._writing:
+                self._stream.trim(self._checkpointed)
         self._checkpointed = offset
 
     def _load_checkpoint(self) -> None:
@@ -244,7 +248,8 @@ class Runner:
             self.checkpoint()
 
     async def _append(self, intake: Intake) -> int:
-        return self._stream.append(intake)
+        with self._writing:
+            return self._stream.append(intake)
 
     async def _step(self, intake: Intake, offset: int) -> Decisions:
         with self.lock:
