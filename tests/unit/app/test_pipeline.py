@@ -26,7 +26,7 @@ from dos.model.events import (
 from dos.model.ids import ChangeId, EntityId
 from dos.model.incident import IncidentReason, IncidentState
 from dos.model.intake import Intake
-from dos.model.rootcause import RootCause
+from dos.model.rootcause import Hypothesis, RootCause
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
 from tests.unit.app import played
@@ -215,3 +215,37 @@ def test_series_that_contradict_the_registry_are_refused(at: int) -> None:
     wrong = replace(first.series[0], spec=first.series[1].spec)
     with pytest.raises(ValueError, match="already"):
         one.step(Intake(now=played.START, series=(wrong,)), 10**9)
+
+
+class _Drifting:
+    """A ranker that gets a little surer with every look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def score(self, case: Case) -> EntityScores:
+        return EntityScores(entities=case.entities(), score=np.zeros(len(case.entities())))
+
+    def rank(self, case: Case) -> RootCause:
+        self.looks += 1
+        sure = 0.5 + 0.04 * min(self.looks, 10)
+        first = Hypothesis(
+            entity=EntityId("payment-service"), metric=None, probability=sure, score=1.0
+        )
+        return RootCause(
+            ranked=(first,), unknown=1 - sure, method="drift", at=case.end, onset=case.start
+        )
+
+
+def test_small_changes_of_a_diagnosis_add_up_until_people_are_told() -> None:
+    pipeline = played.pipeline()
+    pipeline.parts.diagnosis.ranker = _Drifting()
+    told = [
+        one.event.incident.root_cause.ranked[0].probability
+        for step in played.run(pipeline, played.intakes())
+        for one in step.events
+        if isinstance(one.event, IncidentChanged)
+        and one.event.incident.reason is IncidentReason.REASSESSED
+        and one.event.incident.root_cause
+    ]
+    assert told, "each look changes less than what is significant, all of them together more"
