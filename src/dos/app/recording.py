@@ -10,6 +10,7 @@ recorded, also when the process was killed and went on.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from dos.model.events import Decisions
 from dos.storage.base import Store
 
 FORMAT = 1
+MARK = "recording"
+"""File in the data directory that names the run, while it is being recorded."""
 _SECTIONS = {"topology", "detect", "incidents", "rca", "impact"}
 _PAGE = 1000
 
@@ -35,6 +38,8 @@ class Manifest(BaseModel):
 
     format: int = FORMAT
     dos_version: str = __version__
+    run: str = ""
+    """Random name of the run, also in its data directory."""
     settings: dict[str, Any]
     """The sections of the configuration that decisions depend on, as in the file."""
     receivers: tuple[Receiver, ...]
@@ -81,30 +86,37 @@ class Recorder:
         self._manifest = manifest
         self._decisions = directory / "decisions.jsonl"
 
-    def check(self, *, fresh: bool) -> None:
+    def begin(self, data: Path | None, *, fresh: bool) -> None:
         """Before anything is opened: a recording begins with the run, or goes on with it.
 
+        A file in the data directory says which recording the run belongs to. It is written
+        first, so that a kill at any moment leaves what the next start can go on with.
+
         Args:
-            fresh: Whether the data directory holds no past.
+            data: The run's data directory; None when nothing outlives the process.
+            fresh: Whether the run has no past.
 
         Raises:
             ConfigError: The run has a past that is not in the recording, or the other way round.
         """
-        # Without input the head alone is what a start that failed left behind.
-        exists = (self._directory / "intake").exists()
-        if exists and fresh:
+        mine = _read(data / MARK) if data else ""
+        manifest = self._directory / "manifest.json"
+        theirs = read_manifest(self._directory).run if manifest.exists() else ""
+        if theirs and theirs != mine:
             msg = f"{self._directory} holds the recording of another run."
             raise ConfigError(msg, remedy="Record into an empty directory.")
-        if not exists and not fresh:
+        if not theirs and not fresh:
             msg = "A recording has to begin with the run, and the data directory has a past."
             raise ConfigError(msg, remedy="Record with another, empty data_dir.")
-        if exists and read_manifest(self._directory) != self._manifest:
+        mine = mine or secrets.token_hex(8)
+        self._manifest = self._manifest.model_copy(update={"run": mine})
+        if theirs and read_manifest(self._directory) != self._manifest:
             msg = f"The settings are not those under which {self._directory} was begun."
             raise ConfigError(msg, remedy="Record into an empty directory, with a new data_dir.")
-        if not exists:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            text = self._manifest.model_dump_json(indent=2)
-            (self._directory / "manifest.json").write_text(text + "\n", "utf-8")
+        if data:
+            _write(data / MARK, mine)
+        if not theirs:
+            _write(manifest, self._manifest.model_dump_json(indent=2) + "\n")
 
     async def catch_up(self, store: Store) -> None:
         """After recovery: write down all decisions of the store, the last ones may be missing."""
@@ -118,3 +130,21 @@ class Recorder:
         """Add what a step decided."""
         with self._decisions.open("ab") as file:
             file.write(b"".join(one.to_json() + b"\n" for one in decisions.events))
+
+
+def forget(data: Path | None) -> None:
+    """The run goes on without being recorded: it cannot be taken up again later."""
+    if data:
+        (data / MARK).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file as a whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text, "utf-8")
+    new.replace(path)

@@ -22,7 +22,7 @@ from typing import Self
 from dos.alerting.base import Notifier
 from dos.alerting.dispatch import Dispatcher
 from dos.app import wiring
-from dos.app.recording import Recorder, manifest_of
+from dos.app.recording import Recorder, forget, manifest_of
 from dos.app.runner import Kept, Runner
 from dos.app.settings import Settings
 from dos.ingest.base import Delivery, SourceStatus
@@ -92,11 +92,13 @@ class Sentinel:
         self._current: asyncio.Future[None] | None = None
         extra = dict(extra_receivers or {})
         receivers = wiring.receivers_of(settings, also=list(extra))
-        self._recorder: Recorder | None = None
-        if settings.recording.path is not None:
-            self._recorder = Recorder(settings.recording.path, manifest_of(settings, receivers))
-            self._recorder.check(fresh=wiring.is_fresh(settings))
         directory = wiring.data_directory(settings)
+        self._recorder: Recorder | None = None
+        if settings.recording.path is None:
+            forget(directory)
+        else:
+            self._recorder = Recorder(settings.recording.path, manifest_of(settings, receivers))
+            self._recorder.begin(directory, fresh=wiring.is_fresh(settings))
         self.history = wiring.open_history(settings, directory)
         pipeline = wiring.build_pipeline(settings, self.history, receivers)
         self.store = wiring.open_store(settings)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dos.alerting.base import Receiver
-from dos.app.recording import manifest_of, read_manifest
+from dos.app.recording import MARK, manifest_of, read_manifest
 from dos.app.sentinel import Sentinel
 from dos.evaluate.replay import replay_recording
 from dos.kit.clock import ManualClock
@@ -78,13 +78,32 @@ async def test_other_settings_may_not_go_on_with_it(tmp_path: Path) -> None:
     await run(build(tmp_path), 5, 8)
 
 
-def test_a_start_that_failed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
-    head = tmp_path / "rec" / "manifest.json"
-    head.parent.mkdir()
-    head.write_text("cut off by a cra")
-    sentinel = build(tmp_path)
-    assert read_manifest(tmp_path / "rec").format == 1
-    del sentinel
+@pytest.mark.parametrize("done", ["nothing", "mark", "manifest", "log", "store"])
+async def test_a_start_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path, done: str) -> None:
+    steps = ["nothing", "mark", "manifest", "log", "store"]
+    reached = steps.index(done)
+    if reached >= 1:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / MARK).write_text("abcd")
+    if reached >= 2:
+        head = manifest_of(build(tmp_path, record="other").settings, ())
+        (tmp_path / "rec").mkdir()
+        text = head.model_copy(update={"run": "abcd"}).model_dump_json()
+        (tmp_path / "rec" / "manifest.json").write_text(text)
+        (tmp_path / "data" / MARK).write_text("abcd")
+    if reached >= 3:
+        (tmp_path / "rec" / "intake").mkdir()
+    if reached >= 4:
+        (tmp_path / "data" / "dos.db").touch()
+    await run(build(tmp_path), 0, 5)
+    assert replay_recording(tmp_path / "rec").inputs == 5
+
+
+async def test_a_run_that_went_on_unrecorded_cannot_go_back(tmp_path: Path) -> None:
+    await run(build(tmp_path), 0, 5)
+    await run(build(tmp_path, recording={"path": None}), 5, 8)
+    with pytest.raises(ConfigError, match="holds the recording of another run"):
+        build(tmp_path)
 
 
 def test_the_manifest_keeps_what_decides_and_no_secrets() -> None:
