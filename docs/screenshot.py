@@ -52,7 +52,7 @@ def main() -> None:
     """Run the demonstration and write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--at", type=float, default=245.0, help="seconds after the start")
+    parser.add_argument("--at", type=float, default=178.0, help="seconds after the start")
     parser.add_argument("--output", type=Path, default=Path("docs/images/demo.svg"))
     options = parser.parse_args()
     frame = Frame(options.at)
