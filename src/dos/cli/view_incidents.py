@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
@@ -18,7 +18,7 @@ from dos.cli.view_format import (
 )
 from dos.kit.clock import SECOND
 from dos.model.incident import Incident, IncidentState
-from dos.model.rootcause import Hypothesis, Stance
+from dos.model.rootcause import Evidence, Hypothesis, Stance
 
 
 def incident_rows(state: ViewState, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
@@ -64,7 +64,7 @@ def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> It
     for place, hypothesis in enumerate(ranked, 1):
         yield _hypothesis(hypothesis, place, signs, width)
         limit = (3 if detail else 2) if place == 1 else (1 if detail else 0)
-        for evidence in hypothesis.evidence[:limit]:
+        for evidence in _varied(hypothesis.evidence, limit):
             speaks_for = evidence.stance is Stance.FOR
             sign, style = ("+", "green") if speaks_for else (signs.minus, "yellow")
             line = Text(f"     {sign} ", style=style)
@@ -81,6 +81,13 @@ def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> It
         if incident.impact.entry_points:
             line.append_text(safe(f"; users come in at {', '.join(incident.impact.entry_points)}"))
         yield line
+
+
+def _varied(evidence: Sequence[Evidence], limit: int) -> Sequence[Evidence]:
+    """The strongest piece of each kind before a second of any: three percentiles say one thing."""
+    first = {one.kind: one for one in reversed(evidence)}.values()
+    strongest = [one for one in evidence if one in first]
+    return [*strongest, *(one for one in evidence if one not in strongest)][:limit]
 
 
 def _hypothesis(hypothesis: Hypothesis, place: int, signs: Signs, width: int) -> Text:
