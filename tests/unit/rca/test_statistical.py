@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -186,8 +187,18 @@ def test_a_cycle_of_calls_ends(ranker: Ranker) -> None:
     assert ranker.rank(looped).ranked[0].entity == "payment"
 
 
+def quickest(work: Callable[[], object]) -> float:
+    """Seconds of this process's CPU that `work` takes, at best of five."""
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        work()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
 @pytest.mark.serial
-def test_ranks_200_entities_in_time(ranker: Ranker) -> None:
+def test_ranks_200_entities_in_the_time_of_a_few_sorts(ranker: Ranker) -> None:
     rng = np.random.default_rng(3)
     names = [EntityId(f"s{i}") for i in range(200)]
     roles = list(Role)
@@ -208,9 +219,6 @@ def test_ranks_200_entities_in_time(ranker: Ranker) -> None:
         start=Millis(200 * STEP),
         end=Millis(239 * STEP),
     )
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        ranker.rank(case)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.3, took
+    # Beside the one thing no robust ranker can do without: sorting every series.
+    ratio = quickest(lambda: ranker.rank(case)) / quickest(lambda: np.sort(values, axis=0))
+    assert ratio < 40, ratio

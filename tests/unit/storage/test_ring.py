@@ -221,7 +221,7 @@ def test_kill_9_leaves_no_value_of_another_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.serial
-def test_large_batches_are_appended_at_20_million_samples_a_second(tmp_path: Path) -> None:
+def test_large_batches_are_appended_in_the_time_of_a_few_copies(tmp_path: Path) -> None:
     history = RingHistory(tmp_path, resolution_ms=15_000, retention_ms=600_000)
     count = 200_000
     batches = [
@@ -234,9 +234,13 @@ def test_large_batches_are_appended_at_20_million_samples_a_second(tmp_path: Pat
     ]
     for one in batches[:41]:  # once around, so that all pages are there
         history.append(one)
-    best = float("inf")
-    for one in batches[41:]:
+    table = np.zeros((41, count), np.float32)
+    append, copy = float("inf"), float("inf")
+    for slot, one in enumerate(batches[41:]):
         started = time.process_time()  # of this process only: the machine may be busy
         history.append(one)
-        best = min(best, time.process_time() - started)
-    assert count / best > 20e6
+        append = min(append, time.process_time() - started)
+        started = time.process_time()
+        table[slot, one.series_id] = one.value
+        copy = min(copy, time.process_time() - started)
+    assert append / copy < 25, append / copy
