@@ -13,9 +13,9 @@ from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel
 from dos.kit.clock import Millis
 from dos.kit.errors import PermanentError
-from dos.model.anomaly import Anomaly, Direction, Findings
+from dos.model.anomaly import Anomaly, Findings, anomaly_of
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import AnomalyId, SeriesId, derive_id
+from dos.model.ids import SeriesId
 from dos.model.telemetry import MetricBatch, Series
 from dos.rca.case import Case as RankingCase
 from dos.topology.graph import Topology
@@ -70,26 +70,8 @@ def _anomalies(findings: Findings, series: list[Series], detector: str) -> tuple
             )
             continue
         lasting[series_id] = len(found)
-        spec, deviation = series[series_id].spec, float(findings.deviation[i])
-        found.append(
-            Anomaly(
-                id=AnomalyId(derive_id("ano", series_id, int(findings.onset[i]), at)),
-                series_id=SeriesId(series_id),
-                entity=spec.entity,
-                metric=spec.metric,
-                role=spec.role,
-                started_at=Millis(int(findings.onset[i])),
-                decided_at=at,
-                direction=Direction.ABOVE if deviation > 0 else Direction.BELOW,
-                deviation=deviation,
-                score=float(findings.score[i]),
-                observed=float(findings.observed[i]),
-                expected=float(findings.expected[i]),
-                lower=float(findings.lower[i]),
-                upper=float(findings.upper[i]),
-                detector=detector,
-            )
-        )
+        one = series[series_id]
+        found.append(anomaly_of(findings, i, one, decided_at=at, detector=detector))
     return tuple(sorted(found, key=lambda one: (-abs(one.deviation), one.id)))
 
 

@@ -23,7 +23,7 @@ from dos.detect.engine import DetectKernel, EngineState
 from dos.incidents.correlate import Correlator
 from dos.kit.clock import HOUR, SECOND, Millis
 from dos.kit.telemetry import stage
-from dos.model.anomaly import Anomaly, Direction, Findings
+from dos.model.anomaly import Anomaly, Findings, anomaly_of
 from dos.model.change import Change
 from dos.model.events import (
     AnomalyEnded,
@@ -35,7 +35,7 @@ from dos.model.events import (
     Recorded,
 )
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import AnomalyId, SeriesId, derive_id
+from dos.model.ids import SeriesId
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.intake import Intake
 from dos.model.registry import SeriesRegistry
@@ -158,25 +158,8 @@ class Pipeline:
 
     def _anomaly(self, findings: Findings, index: int, now: Millis) -> Anomaly:
         series = self.parts.registry[int(findings.series_id[index])]
-        onset = Millis(int(findings.onset[index]))
-        deviation = float(findings.deviation[index])
-        return Anomaly(
-            id=AnomalyId(derive_id("ano", series.id, onset, now)),
-            series_id=series.id,
-            entity=series.spec.entity,
-            metric=series.spec.metric,
-            role=series.spec.role,
-            started_at=onset,
-            decided_at=now,
-            direction=Direction.ABOVE if deviation > 0 else Direction.BELOW,
-            deviation=deviation,
-            score=float(findings.score[index]),
-            observed=float(findings.observed[index]),
-            expected=float(findings.expected[index]),
-            lower=float(findings.lower[index]),
-            upper=float(findings.upper[index]),
-            detector=self.parts.kernel.detector,
-        )
+        detector = self.parts.kernel.detector
+        return anomaly_of(findings, index, series, decided_at=now, detector=detector)
 
     def _stale(self, now: Millis) -> list[Event]:
         """Anomalies that no sample will end are ended here, or an incident stays open for ever."""

@@ -86,7 +86,6 @@ class Sentinel:
         self.resumed_at = Millis(0)
         """Time of the last input before this start; 0 at the very first one."""
         self._seed = seed
-        self._offload = offload
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._current: asyncio.Future[None] | None = None

@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 
 from dos.kit.clock import Millis
-from dos.model.ids import AnomalyId, EntityId, SeriesId
-from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Role
+from dos.model.ids import AnomalyId, EntityId, SeriesId, derive_id
+from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Role, Series
 
 
 class Direction(StrEnum):
@@ -87,3 +87,28 @@ class Findings:
             lower=real,
             upper=real,
         )
+
+
+def anomaly_of(
+    findings: Findings, index: int, series: Series, *, decided_at: Millis, detector: str
+) -> Anomaly:
+    """The anomaly that the finding at `index`, about `series`, says has started."""
+    onset = Millis(int(findings.onset[index]))
+    deviation = float(findings.deviation[index])
+    return Anomaly(
+        id=AnomalyId(derive_id("ano", series.id, onset, decided_at)),
+        series_id=series.id,
+        entity=series.spec.entity,
+        metric=series.spec.metric,
+        role=series.spec.role,
+        started_at=onset,
+        decided_at=decided_at,
+        direction=Direction.ABOVE if deviation > 0 else Direction.BELOW,
+        deviation=deviation,
+        score=float(findings.score[index]),
+        observed=float(findings.observed[index]),
+        expected=float(findings.expected[index]),
+        lower=float(findings.lower[index]),
+        upper=float(findings.upper[index]),
+        detector=detector,
+    )
