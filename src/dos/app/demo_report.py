@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from dos.app.demo_types import (
     AlertCount,
@@ -14,6 +14,7 @@ from dos.app.demo_types import (
     RankedCause,
     TruthNote,
 )
+from dos.app.matching import causes_of, match
 from dos.app.sentinel import Sentinel
 from dos.kit.clock import SECOND, Millis
 from dos.model.alert import AlertState
@@ -21,29 +22,7 @@ from dos.model.ids import IncidentId
 from dos.model.incident import Incident, IncidentReason
 from dos.simulate.engine import Truth
 
-AFTERMATH = 60 * SECOND
-"""An incident opened this long after the end of a fault may still be about it."""
 _MOST = 10_000
-
-
-def match(truths: Sequence[Truth], incidents: Iterable[Incident]) -> dict[str, list[Incident]]:
-    """Incidents by the id of the fault they are about, each list oldest first.
-
-    An incident is about a fault when it was opened while the fault lasted, and an entity of it
-    was really affected; or shortly after, when the fault was not found before. Of several such
-    faults it belongs to the latest.
-    """
-    matched: dict[str, list[Incident]] = {truth.id: [] for truth in truths}
-    for incident in sorted(incidents, key=lambda one: (one.opened_at, one.id)):
-        for truth in reversed(truths):
-            ended = truth.end if truth.end is not None else incident.opened_at
-            until = ended if matched[truth.id] else ended + AFTERMATH
-            involved = {truth.target, *truth.affected}
-            in_time = truth.start <= incident.opened_at <= until
-            if in_time and involved.intersection(incident.entities):
-                matched[truth.id].append(incident)
-                break
-    return matched
 
 
 def truth_notes(
@@ -98,7 +77,7 @@ async def build_report(
 def _detection(truth: Truth, incident: Incident) -> Detection:
     cause = incident.root_cause
     ranked = cause.ranked if cause else ()
-    names = [hypothesis.entity for hypothesis in ranked]
+    names, causes = [hypothesis.entity for hypothesis in ranked], causes_of(truth)
     return Detection(
         incident=incident.id,
         opened_at=incident.opened_at,
@@ -109,7 +88,7 @@ def _detection(truth: Truth, incident: Incident) -> Detection:
             for one in ranked
         ),
         unknown=cause.unknown if cause else 1.0,
-        correct_rank=names.index(truth.target) + 1 if truth.target in names else None,
+        correct_rank=next((place for place, one in enumerate(names, 1) if one in causes), None),
     )
 
 
