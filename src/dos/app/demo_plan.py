@@ -1,11 +1,11 @@
-"""What goes wrong in a demonstration, and when: a seeded timeline of all kinds of incident."""
+"""What goes wrong in a demonstration, and when: a seeded timeline of the classic incidents."""
 
 from __future__ import annotations
 
 from random import Random
 
 from dos.simulate.faults import FaultType
-from dos.simulate.scenario import ScheduledFault, eligible
+from dos.simulate.scenario import SKETCH, ScheduledFault, eligible
 from dos.simulate.world import World
 
 FIRST = 12.0
@@ -35,7 +35,7 @@ def plan(world: World, seed: int, duration: float | None) -> list[ScheduledFault
     kinds: list[FaultType] = []
     while end - at >= _SHORTEST:
         if not kinds:
-            kinds = list(FaultType)
+            kinds = list(SKETCH)
             rng.shuffle(kinds)
         kind = kinds.pop()
         if kind in _LENGTHS and end - at < _LENGTHS[kind][0]:

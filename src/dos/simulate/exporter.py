@@ -35,6 +35,7 @@ from dos.model.ids import EntityId
 from dos.simulate.engine import Simulation, Truth
 from dos.simulate.families import Counters, pods_of
 from dos.simulate.faults import Fault, FaultType
+from dos.simulate.kinds import KINDS
 
 _MOST_BODY = 64 * 1024
 """Bytes a request to the control endpoint may have."""
@@ -50,8 +51,21 @@ class FaultRequest(BaseModel):
     service: str
     severity: float = Field(default=0.7, gt=0, le=1)
     duration: Duration = Field(default=180.0, gt=0)
-    ramp: Duration = 10.0
-    recovery: Duration = 20.0
+    ramp: Duration | None = None
+    """What is usual for the type, where it is not given."""
+    recovery: Duration | None = None
+
+    def build(self) -> Fault:
+        """As the fault it asks for."""
+        kind = KINDS[self.type]
+        return Fault(
+            type=self.type,
+            target=EntityId(self.service),
+            severity=self.severity,
+            duration=self.duration,
+            ramp=kind.ramp if self.ramp is None else self.ramp,
+            recovery=kind.recovery if self.recovery is None else self.recovery,
+        )
 
 
 class Exporter:
@@ -149,16 +163,7 @@ class Exporter:
                 return _problem(413, f"A fault takes at most {_MOST_BODY} bytes.")
         try:
             wanted = FaultRequest.model_validate_json(bytes(body))
-            self.simulation.inject(
-                Fault(
-                    type=wanted.type,
-                    target=EntityId(wanted.service),
-                    severity=wanted.severity,
-                    duration=wanted.duration,
-                    ramp=wanted.ramp,
-                    recovery=wanted.recovery,
-                )
-            )
+            self.simulation.inject(wanted.build())
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "body"

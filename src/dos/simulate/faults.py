@@ -1,50 +1,63 @@
 """What can break, how badly, and when: faults as values, and the course of each.
 
-A fault does one thing to one service (`Effects`); that callers suffer is the physics' doing.
+Idle, triggered, active, recovering, over: the course is the same for every type. What a type
+does to the world is in `dos.simulate.kinds`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import ConfigError
 from dos.model.ids import EntityId, derive_id
-from dos.simulate.flow import Effects
-from dos.simulate.propagation import Physics
-
-MOST_DELAY = 0.5
-"""Seconds that a network fault of full severity adds to each request."""
-MOST_ERRORS = 0.5
-"""Ratio of requests that an error fault of full severity makes fail."""
 
 
 class FaultType(StrEnum):
-    """The kinds of incident of the simulator."""
+    """The kinds of incident of the simulator; what each does is in `dos.simulate.kinds`."""
 
     CPU_SPIKE = "cpu_spike"
     MEMORY_LEAK = "memory_leak"
     NETWORK_LATENCY = "network_latency"
+    PACKET_LOSS = "packet_loss"
     ERROR_RATE = "error_rate"
     CASCADING_FAILURE = "cascading_failure"
+    DEPLOY_REGRESSION = "deploy_regression"
+    CONFIG_CHANGE = "config_change"
+    FEATURE_FLAG = "feature_flag"
+    CERTIFICATE_EXPIRY = "certificate_expiry"
+    DNS_FAILURE = "dns_failure"
+    DISK_FULL = "disk_full"
+    NOISY_NEIGHBOUR = "noisy_neighbour"
+    LOCK_CONTENTION = "lock_contention"
+    CACHE_STAMPEDE = "cache_stampede"
+    RETRY_STORM = "retry_storm"
+    DEPENDENCY_OUTAGE = "dependency_outage"
+    ZONE_OUTAGE = "zone_outage"
+    TRAFFIC_SURGE = "traffic_surge"
+    CLOCK_SKEW = "clock_skew"
+    METRIC_CORRUPTION = "metric_corruption"
+    HARMLESS_DEPLOY = "harmless_deploy"
+    PLANNED_SURGE = "planned_surge"
+    BATCH_JOB = "batch_job"
 
     @property
     def label(self) -> str:
         """As people say it."""
-        return {
-            FaultType.CPU_SPIKE: "CPU spike",
-            FaultType.MEMORY_LEAK: "Memory leak",
-            FaultType.NETWORK_LATENCY: "Network latency",
-            FaultType.ERROR_RATE: "Error rate increase",
-            FaultType.CASCADING_FAILURE: "Cascading failure",
-        }[self]
+        return _LABELS.get(self, self.value.replace("_", " ").capitalize())
+
+
+_LABELS = {
+    FaultType.CPU_SPIKE: "CPU spike",
+    FaultType.ERROR_RATE: "Error rate increase",
+    FaultType.DNS_FAILURE: "DNS failure",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One fault of one service."""
+    """One fault of one service, node or zone."""
 
     type: FaultType
     target: EntityId
@@ -94,6 +107,11 @@ class FaultRun:
         self._recovers_at = Millis(triggered_at + round(fault.duration * SECOND))
 
     @property
+    def recovers_at(self) -> Millis:
+        """When the recovery begins, as things stand."""
+        return self._recovers_at
+
+    @property
     def over_at(self) -> Millis:
         """When nothing of it is left, as things stand."""
         return Millis(self._recovers_at + round(self.fault.recovery * SECOND))
@@ -120,57 +138,6 @@ class FaultRun:
             return 0.0
         grown = _share(min(now, self._recovers_at) - self.triggered_at, self.fault.ramp)
         return grown * (1.0 - _share(max(0, now - self._recovers_at), self.fault.recovery))
-
-    def apply(self, effects: Effects, physics: Physics, now: Millis) -> None:
-        """Add what it does at `now` to `effects`."""
-        fault, place = self.fault, physics.index[self.fault.target]
-        intensity = self.intensity(now)
-        if intensity == 0.0:
-            return
-        strength = intensity * fault.severity
-        cpu = float(physics.cpu[place])
-        match fault.type:
-            case FaultType.CPU_SPIKE:
-                left = (1.0 - effects.burn[place]) * (1.0 - burnt(strength, cpu))
-                effects.burn[place] = 1.0 - left
-            case FaultType.MEMORY_LEAK:
-                if self.state(now) is not FaultState.RECOVERING:
-                    free = 1.0 - float(physics.base_memory[place])
-                    effects.leak[place] += intensity * free / fill_seconds(fault)
-            case FaultType.NETWORK_LATENCY:
-                effects.delay[place] += MOST_DELAY * strength
-            case FaultType.ERROR_RATE:
-                fine = (1.0 - effects.errors[place]) * (1.0 - MOST_ERRORS * strength)
-                effects.errors[place] = 1.0 - fine
-            case FaultType.CASCADING_FAILURE:
-                lost = 1.0 - capacity_left(fault.severity, cpu)
-                effects.capacity[place] *= 1.0 - intensity * lost
-
-
-def burnt(strength: float, cpu: float) -> float:
-    """CPU ratio that a spike takes: at full strength all that is unused at utilisation `cpu`."""
-    return strength * (1.0 - cpu)
-
-
-def fill_seconds(fault: Fault) -> float:
-    """Seconds in which a leak fills the memory: at full severity three times in its duration."""
-    return fault.duration * (1.2 - 0.9 * fault.severity)
-
-
-def capacity_left(severity: float, cpu: float) -> float:
-    """Share of the capacity that a cascade leaves at its root, used to `cpu` on average.
-
-    From a severity of 0.28 on it is less than the average demand.
-    """
-    return min(1.0, cpu * (1.25 - 0.9 * severity))
-
-
-def effects_of(runs: Sequence[FaultRun], physics: Physics, now: Millis) -> Effects:
-    """All that `runs` do at `now`, together."""
-    effects = Effects.none(len(physics.services))
-    for run in runs:
-        run.apply(effects, physics, now)
-    return effects
 
 
 def _share(elapsed: float, seconds: float) -> float:

@@ -2,65 +2,145 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from dos.model.telemetry import Float64Array
+from dos.model.ids import EntityId
+from dos.model.telemetry import BoolArray, Float64Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corruption:
+    """One metric of one service that shows something else than what is."""
+
+    service: EntityId
+    metric: str
+    factor: float
+    """What the true value is multiplied by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Effects:
-    """What faults do to each service, as arrays `[service]`."""
+    """What faults do, as arrays `[service]`, `[call]` or `[node]`; all zero or one without."""
 
     burn: Float64Array
-    """CPU ratio taken by something else."""
+    """`[service]` CPU ratio taken by something else inside its containers."""
+    background: Float64Array
+    """`[service]` CPU ratio taken by work of low priority, which gives way to requests."""
+    work: Float64Array
+    """`[service]` factor on the work of a request."""
     delay: Float64Array
-    """Seconds added to every request."""
+    """`[service]` seconds added to every request."""
+    loss: Float64Array
+    """`[service]` ratio of packets lost on the way to it."""
     errors: Float64Array
-    """Ratio of requests made to fail."""
+    """`[service]` ratio of requests made to fail."""
     leak: Float64Array
-    """Memory leaked per second, as a ratio of the limit."""
+    """`[service]` memory leaked per second, as a ratio of the limit."""
+    fill: Float64Array
+    """`[service]` disk filled per second, as a ratio of the volume."""
     capacity: Float64Array
-    """Share of the servers that is left."""
+    """`[service]` share of the servers that is left."""
+    lock: Float64Array
+    """`[service]` share of the capacity that can be used because of a lock held too long."""
+    pool: Float64Array
+    """`[service]` share of the pool of in-flight requests that is left."""
+    demand: Float64Array
+    """`[service]` factor on what users bring."""
+    missed: Float64Array
+    """`[service]` factor on the misses of a cache."""
+    unreached: Float64Array
+    """`[call]` ratio of calls that fail before they reach the callee."""
+    call_delay: Float64Array
+    """`[call]` seconds a call takes before it reaches the callee."""
+    wanted: Float64Array
+    """`[call]` factor on the calls per request."""
+    storm: Float64Array
+    """`[call]` 0 to 1: how far retries go beyond their budget, with no breaker to stop them."""
+    node_burn: Float64Array
+    """`[node]` share of the machine's CPU taken by a neighbour."""
+    node_out: Float64Array
+    """`[node]` share of the machine that is gone."""
+    node_errors: Float64Array
+    """`[node]` ratio of requests that its replicas fail."""
+    node_skew: Float64Array
+    """`[node]` seconds its clock is ahead."""
+    corrupted: list[Corruption] = field(default_factory=list)
 
     @staticmethod
-    def none(count: int) -> Effects:
-        """No effect on any of `count` services."""
-        zeros = [np.zeros(count) for _ in range(4)]
-        return Effects(zeros[0], zeros[1], zeros[2], zeros[3], np.ones(count))
+    def none(services: int, calls: int, nodes: int) -> Effects:
+        """No effect in a world of that many services, calls and nodes."""
+
+        return Effects(
+            burn=np.zeros(services),
+            background=np.zeros(services),
+            work=np.ones(services),
+            delay=np.zeros(services),
+            loss=np.zeros(services),
+            errors=np.zeros(services),
+            leak=np.zeros(services),
+            fill=np.zeros(services),
+            capacity=np.ones(services),
+            lock=np.ones(services),
+            pool=np.ones(services),
+            demand=np.ones(services),
+            missed=np.ones(services),
+            unreached=np.zeros(calls),
+            call_delay=np.zeros(calls),
+            wanted=np.ones(calls),
+            storm=np.zeros(calls),
+            node_burn=np.zeros(nodes),
+            node_out=np.zeros(nodes),
+            node_errors=np.zeros(nodes),
+            node_skew=np.zeros(nodes),
+        )
 
 
 @dataclass(slots=True, eq=False)
 class State:
-    """What one tick leaves to the next."""
+    """What one tick leaves to the next. Arrays `[service]` but for calls and nodes."""
 
     backlog: Float64Array
-    """`[service]` requests waiting."""
+    """Requests waiting."""
     held: Float64Array
-    """`[service]` mean seconds a request holds its place in the pool, smoothed."""
+    """Mean seconds a request holds its place in the pool, smoothed."""
     failing: Float64Array
     """`[call]` ratio of calls that fail, smoothed."""
     garbage: Float64Array
-    """`[service]` memory to collect, as a ratio of the limit."""
+    """Memory to collect, as a ratio of the limit."""
     leaked: Float64Array
-    """`[service]` memory lost, as a ratio of the limit."""
+    """Memory lost, as a ratio of the limit."""
     down: Float64Array
-    """`[service]` seconds until the killed replica is back."""
+    """Seconds until the killed replica is back."""
     restarts: Float64Array
-    """`[service]` restarts so far."""
+    """Restarts so far."""
+    filled: Float64Array
+    """Disk filled by a fault, as a ratio of the volume."""
+    written: Float64Array
+    """Disk filled by logs since they were last rotated, as a ratio of the volume."""
+    replicas: Float64Array
+    """Replicas that run, ready or about to be."""
+    coming: Float64Array
+    """Of these, replicas that are still starting."""
+    starting: Float64Array
+    """Seconds until these are ready."""
+    rolling: Float64Array
+    """Seconds until a rolling restart is through."""
+    demanded: Float64Array
+    """CPU ratio as the autoscaler sees it, smoothed."""
+    idle_for: Float64Array
+    """Seconds in which the autoscaler has wanted fewer replicas."""
+    lost: Float64Array
+    """Share of the replicas that went with a node and runs nowhere yet."""
+    away: Float64Array
+    """Share of the replicas whose node is gone and that run elsewhere since."""
+    drained: BoolArray
+    """`[node]` whether its replicas were moved elsewhere."""
 
     def copy(self) -> State:
         """An independent copy."""
-        return State(
-            self.backlog.copy(),
-            self.held.copy(),
-            self.failing.copy(),
-            self.garbage.copy(),
-            self.leaked.copy(),
-            self.down.copy(),
-            self.restarts.copy(),
-        )
+        return State(*(getattr(self, one.name).copy() for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,9 +159,9 @@ class Answers:
     """`[call]` ratio of calls that failed."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flow:
-    """What went on in one tick, before anybody measured it. Arrays `[service]` but for calls."""
+    """What went on in one tick, before anybody measured it. Arrays `[service]` but where stated."""
 
     arrivals: Float64Array
     """Requests per second."""
@@ -91,13 +171,29 @@ class Flow:
     cpu: Float64Array
     memory: Float64Array
     """Ratios of the limits."""
+    disk: Float64Array
+    """Ratio of the volume in use; 0 where there is none."""
     in_flight: Float64Array
     """Requests being worked on, by Little's law."""
     waiting: Float64Array
     """Requests, or messages, that wait."""
     restarts: Float64Array
     """So far."""
+    replicas: Float64Array
+    """Replicas that should run."""
     ready: Float64Array
     """Replicas that take requests."""
+    retransmits: Float64Array
+    """Ratio of packets sent twice."""
+    hits: Float64Array
+    """Ratio of a cache's reads that it answers itself; 0 for all else."""
     call_rate: Float64Array
     """`[call]` calls per second, retries included."""
+    node_cpu: Float64Array
+    """`[node]` ratio of the machine's cores in use."""
+    node_memory: Float64Array
+    """`[node]` ratio of the machine's memory in use."""
+    node_up: Float64Array
+    """`[node]` 1 while it answers, 0 while it is gone."""
+    node_skew: Float64Array
+    """`[node]` seconds its clock is ahead."""

@@ -18,19 +18,12 @@ from dos.kit.clock import SECOND, Clock, Millis, SystemClock, to_datetime
 from dos.kit.errors import ConfigError
 from dos.model.ids import EntityId, derive_id
 from dos.simulate.engine import Simulation
-from dos.simulate.faults import (
-    MOST_DELAY,
-    MOST_ERRORS,
-    FaultRun,
-    FaultState,
-    FaultType,
-    burnt,
-    capacity_left,
-    fill_seconds,
-)
+from dos.simulate.faults import FaultRun, FaultState, FaultType
+from dos.simulate.kinds.network import MOST_DELAY
+from dos.simulate.kinds.resources import MOST_ERRORS, burnt, capacity_left, fill_seconds
 from dos.simulate.propagation import PATIENCE
 from dos.simulate.queueing import wait_for_server
-from dos.simulate.scenario import RandomIncidents, draw
+from dos.simulate.scenario import SKETCH, draw
 from dos.simulate.workload import Workload
 from dos.simulate.world import SimulatedService, World
 
@@ -137,7 +130,7 @@ class IncidentSimulator:
         clock: Clock | None = None,
     ) -> None:
         self._probability = probability
-        self._weights = dict(RandomIncidents.WEIGHTS) if weights is None else dict(weights)
+        self._weights = dict(SKETCH) if weights is None else dict(weights)
         self._rng = Random(f"incident/{seed}")  # noqa: S311  a simulation, not a secret
         self._clock = clock or SystemClock()
         self._run: FaultRun | None = None

@@ -36,8 +36,20 @@ OWN: tuple[tuple[str, Role, str, MetricKind], ...] = (
     ("network_receive", Role.OTHER, "bytes/s", _GAUGE),
     ("network_transmit", Role.OTHER, "bytes/s", _GAUGE),
     ("restarts", Role.OTHER, "", _COUNTER),
+    ("retransmits", Role.OTHER, "ratio", _GAUGE),
 )
 """What only the service and its host know."""
+VOLUME = (("disk_usage", Role.SATURATION, "ratio", _GAUGE),)
+"""Of those that have a volume."""
+CACHE = (("hit_ratio", Role.OTHER, "ratio", _GAUGE),)
+"""Of caches."""
+NODE: tuple[tuple[str, Role, str, MetricKind], ...] = (
+    ("cpu_usage", Role.SATURATION, "ratio", _GAUGE),
+    ("memory_usage", Role.SATURATION, "ratio", _GAUGE),
+    ("ready", Role.AVAILABILITY, "", _GAUGE),
+    ("clock_offset", Role.OTHER, "seconds", _GAUGE),
+)
+"""Of machines."""
 NAMES = tuple(name for name, *_ in (*CLIENT_SIDE, *OWN))
 QUANTILES = (0.5, 0.95, 0.99)
 _Z = (0.0, 1.6448536, 2.3263479)
@@ -63,24 +75,42 @@ class Measured:
 
 
 class Meter:
-    """Measures the flows of one world; `series` is the table its values belong to."""
+    """Measures the flows of one world; `series` is the table its values belong to.
 
-    def __init__(self, physics: Physics) -> None:
+    Args:
+        physics: The world's arrays.
+        nodes: Whether machines are measured too.
+    """
+
+    def __init__(self, physics: Physics, *, nodes: bool = True) -> None:
         self._physics = physics
+        self._nodes = nodes
         specs: list[SeriesSpec] = []
         picks: list[int] = []
         count = len(physics.services)
+        table = (*CLIENT_SIDE, *OWN, *VOLUME, *CACHE)
         for place, service in enumerate(physics.services):
-            external = service.kind is EntityKind.EXTERNAL
-            for row, (metric, role, unit, kind) in enumerate((*CLIENT_SIDE, *OWN)):
-                if external and row >= len(CLIENT_SIDE):
-                    break
+            shown = list(range(len(CLIENT_SIDE)))
+            if service.kind is not EntityKind.EXTERNAL:
+                shown += range(len(CLIENT_SIDE), len(CLIENT_SIDE) + len(OWN))
+                shown += [len(table) - 2] * (service.disk > 0)
+                shown += [len(table) - 1] * (service.kind is EntityKind.CACHE)
+            for row in shown:
+                metric, role, unit, kind = table[row]
                 specs.append(
                     SeriesSpec(entity=service.id, metric=metric, role=role, unit=unit, kind=kind)
                 )
                 picks.append(row * count + place)
         self.series = tuple(specs)
+        if nodes:
+            self.series += tuple(
+                SeriesSpec(entity=node.id, metric=metric, role=role, unit=unit, kind=kind)
+                for metric, role, unit, kind in NODE
+                for node in physics.nodes
+            )
         self._picks: Int64Array = np.array(picks, np.int64)
+        self.column = {(spec.entity, spec.metric): at for at, spec in enumerate(self.series)}
+        """Place of each series."""
 
     def count(self, flow: Flow, normals: Float64Array, uniforms: Float64Array) -> Measured:
         """Requests and failures of one tick.
@@ -99,8 +129,24 @@ class Meter:
         """`[series]` what the metrics show for one tick.
 
         Args:
-            normals: `[5, service]` standard normal draws.
+            normals: `[5, service and node]` standard normal draws.
         """
+        services = self._services(flow, counted, normals[:, : len(self._physics.services)])
+        shown = services.ravel()[self._picks]
+        if not self._nodes:
+            return shown
+        noise = normals[:, len(self._physics.services) :]
+        nodes = (
+            np.clip(flow.node_cpu * (1.0 + 0.03 * noise[0]), 0.0, 1.0),
+            np.clip(flow.node_memory + 0.003 * noise[1], 0.0, 1.0) * flow.node_up,
+            flow.node_up,
+            # NTP keeps a clock within milliseconds.
+            np.abs(flow.node_skew + 0.002 * noise[2]),
+        )
+        return np.concatenate([shown, *nodes])
+
+    def _services(self, flow: Flow, counted: Measured, normals: Float64Array) -> Float64Array:
+        """`[metric, service]`."""
         physics, answers = self._physics, flow.answers
         requests = np.maximum(counted.requests, 1.0)
         scatter = answers.spread / np.sqrt(np.maximum(requests, 10.0))
@@ -113,7 +159,7 @@ class Meter:
         receive = flow.arrivals * REQUEST_BYTES + calls_out * RESPONSE_BYTES
         transmit = flow.served * RESPONSE_BYTES + calls_out * REQUEST_BYTES
         jitter = 1.0 + 0.02 * normals[3]
-        table = np.stack(
+        return np.stack(
             (
                 counted.requests / physics.step_seconds,
                 counted.failed / requests,
@@ -127,9 +173,11 @@ class Meter:
                 receive * jitter,
                 transmit * jitter,
                 flow.restarts,
+                np.minimum(1.0, flow.retransmits * np.exp(0.3 * normals[4])),
+                np.clip(flow.disk + 0.0005 * normals[2], 0.0, 1.0),
+                np.clip(flow.hits + 0.005 * normals[1], 0.0, 1.0),
             )
         )
-        return table.ravel()[self._picks]
 
 
 def _poisson(mean: Float64Array, uniform: Float64Array, normal: Float64Array) -> Float64Array:

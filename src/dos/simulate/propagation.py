@@ -1,8 +1,8 @@
 """The physics: how load travels down the graph, and latency and errors up.
 
 One `step` takes the demand from outside and the effects of faults, and yields the flow of one
-tick. All arrays are `[service]` in topological order (callers first) or `[call]` sorted by the
-caller, so that each level of the graph is one slice.
+tick. Arrays are those of `layout`, state and effects those of `flow`; `upkeep` is what the platform
+does by itself.
 
 * Down: a service serves what its CPU and its pool of in-flight requests allow; the rest waits
   in a bounded backlog, and beyond that is refused. Only what is served calls further, retries
@@ -17,12 +17,14 @@ caller, so that each level of the graph is one slice.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from dos.model.entity import EntityKind
-from dos.model.telemetry import BoolArray, Float64Array, Int64Array
+from dos.model.telemetry import BoolArray, Float64Array
+from dos.simulate import upkeep
 from dos.simulate.flow import Answers, Effects, Flow, State
+from dos.simulate.layout import Layout
 from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
 
@@ -30,131 +32,94 @@ PATIENCE = 1.0
 """Seconds of work that may wait in a service's backlog before it refuses requests."""
 BACKLOG_OF_QUEUE = 3600.0
 """The same for the consumers of a queue, whose work waits in the queue."""
-POOL_PER_REPLICA = 100.0
-"""In-flight requests that each replica allows at least: an ordinary thread or connection pool."""
-POOL_FACTOR = 12.0
-"""In-flight requests allowed at least, as a multiple of those of an average day."""
 BREAKER_OPENS = 0.6
 """Ratio of failing calls from which on a circuit breaker holds calls back."""
 BREAKER_PROBES = 0.3
 """Ratio of calls let through to a callee that fails entirely."""
 REPEATS = 0.6
 """Share of failures that would fail again at once; a retry mends the others."""
+STORM_RETRIES = 4.0
+"""Retries for each call that a client without budget and breaker makes at most."""
 REACTION = 8.0
 """Seconds in which pools, retries and breakers follow what they observe."""
 MOST_REACTION = 0.35
 """Of the way at most in one tick: a loop that reacts fully to the tick before swings forever."""
-RESTART_SECONDS = 40.0
-"""From the kill of a replica until its successor is ready."""
-RELEASE_SECONDS = 20.0
-"""Time constant with which leaked memory goes once the leak is mended (a rolling restart)."""
 IDLE_CPU = 0.03
 """CPU ratio of a service without traffic."""
+PAUSE = 0.12
+"""Seconds for which a collection stops a service that is not written for low latency."""
+PACKETS = 8.0
+"""Packets of a request and its answer."""
+RETRANSMIT_SECONDS = 0.25
+"""Until a lost packet is sent again: Linux' 200 ms and a round trip."""
+RETRANSMITS = 0.0008
+"""Ratio of packets lost on a good day."""
+MISSES = 0.08
+"""Ratio of a cache's reads that it cannot answer on a good day."""
+EMPTY = 4.0
+"""Factor on the misses of a cache that has just been restarted."""
+DISK_FULL = 0.97
+"""Ratio from which on writes begin to fail."""
+ROLLING_ERRORS, COLD = 0.003, 1.15
+"""Requests cut off by a rolling restart, and factor on the work of replicas that are cold."""
+NODE_BASE_CPU, NODE_BASE_MEMORY = 0.05, 0.18
+"""What a machine needs for itself."""
+NODE_MEMORY_SHARE = 0.7
+"""Memory of a machine that the limits of its replicas add up to."""
 
 
-class Physics:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Calling:
+    """What callers do in one tick. Arrays `[call]`."""
+
+    wanted: Float64Array
+    """Calls for one request of the caller."""
+    tries: Float64Array
+    """Calls made for each one wanted."""
+    held_back: Float64Array
+    """Ratio of wanted calls that a breaker fails at once."""
+    reaching: Float64Array
+    """Calls that reach the callee for one request of the caller."""
+
+
+class Physics(Layout):
     """The equations of one world at one step length, ready to be stepped.
 
     Stepping is a pure function of state and input, except that it updates the given state.
     """
 
     def __init__(self, world: World, step: float) -> None:
-        self.world = world
+        super().__init__(world)
         self.step_seconds = step
-        self.services = tuple(sorted(world.services, key=lambda one: (world.level(one.id), one.id)))
-        self.index = {service.id: place for place, service in enumerate(self.services)}
-        self.calls = tuple(
-            sorted(world.calls, key=lambda call: (self.index[call.caller], self.index[call.callee]))
-        )
-        self._describe_services()
-        self._describe_calls()
-        self._slice_levels()
-        self.nominal_latency = self._nominal_latency()
-        in_flight = self.demand * self.nominal_latency
-        self.pool = np.maximum(POOL_PER_REPLICA * self.replicas, POOL_FACTOR * in_flight)
 
-    def _describe_services(self) -> None:
-        services = self.services
-        demand = self.world.demand()
-        self.demand = np.array([demand[service.id] for service in services])
-        self.entries = np.array([self.world.entries.get(one.id, 0.0) for one in services])
-        self.cpu = np.array([service.cpu for service in services])
-        self.service_time = np.array([service.service_time for service in services])
-        self.dispersion = np.array([service.dispersion for service in services])
-        self.base_memory = np.array([service.memory for service in services])
-        self.base_errors = np.array([service.error_rate for service in services])
-        self.replicas = np.array([float(service.replicas) for service in services])
-        # A service that nobody calls much still runs on a whole replica.
-        self.capacity = np.maximum(self.demand / self.cpu, 1.0)
-        self.servers = np.maximum(1.0, self.capacity * self.service_time)
-        stateful = np.array(
-            [one.kind in {EntityKind.DATABASE, EntityKind.CACHE} for one in services]
-        )
-        self.garbage_span = np.where(stateful, 0.01, 0.08)
-        # At average load a heap fills in 4 to 14 minutes; no two services in step.
-        period = 240.0 + 600.0 * np.modf(np.arange(len(services)) * 0.618034)[0]
-        self.garbage_rate = self.garbage_span / period / self.cpu
-
-    def _describe_calls(self) -> None:
-        calls, index = self.calls, self.index
-        self.caller: Int64Array = np.array([index[call.caller] for call in calls], np.int64)
-        self.callee: Int64Array = np.array([index[call.callee] for call in calls], np.int64)
-        self.per_request = np.array([call.per_request for call in calls])
-        self.timeout = np.array([call.timeout for call in calls])
-        self.retries = np.array([float(call.retries) for call in calls])
-        self.retry_budget = np.array([call.retry_budget for call in calls])
-        # What a queue hands on it hands on later: neither its latency nor its errors wait for it.
-        self.later: BoolArray = np.array(
-            [self.services[index[call.caller]].kind is EntityKind.QUEUE for call in calls], np.bool_
-        )
-        self.criticality = np.where(self.later, 0.0, [call.criticality for call in calls])
-        self.log_timeout = np.log(self.timeout)
-        self.consumer: BoolArray = np.zeros(len(self.services), np.bool_)
-        self.consumer[self.callee[self.later]] = True
-        self.is_queue: BoolArray = np.array(
-            [service.kind is EntityKind.QUEUE for service in self.services], np.bool_
-        )
-
-    def _slice_levels(self) -> None:
-        levels = np.array([self.world.level(service.id) for service in self.services])
-        depth = int(levels[-1]) + 1
-        bounds = np.searchsorted(levels, np.arange(depth + 1))
-        call_bounds = np.searchsorted(self.caller, bounds)
-        self._levels = [
-            (
-                slice(int(bounds[k]), int(bounds[k + 1])),
-                slice(int(call_bounds[k]), int(call_bounds[k + 1])),
-            )
-            for k in range(depth)
-        ]
-
-    def _nominal_latency(self) -> Float64Array:
-        """Mean seconds of a request without queueing, for the size of pools."""
-        latency = self.service_time.copy()
-        for services, calls in reversed(self._levels):
-            spent = np.where(self.later[calls], 0.0, self.per_request[calls])
-            spent = spent * np.minimum(latency[self.callee[calls]], self.timeout[calls])
-            latency[services] += self._per_caller(spent, services, calls)
-        return latency
-
-    def _per_caller(self, values: Float64Array, services: slice, calls: slice) -> Float64Array:
-        """Sum of `values` `[call of the level]` for each service of the level."""
-        count = services.stop - services.start
-        total = np.bincount(self.caller[calls] - services.start, weights=values, minlength=count)
-        return total.astype(np.float64, copy=False)
+    def no_effects(self) -> Effects:
+        """Effects of nothing."""
+        return Effects.none(len(self.services), len(self.calls), len(self.nodes))
 
     def initial_state(self) -> State:
         """The state of a system that has run well for a while."""
         count = len(self.services)
         phase = np.modf(np.arange(count) * 0.7548777)[0]
+        zeros = [np.zeros(count) for _ in range(11)]
         return State(
-            backlog=np.zeros(count),
+            backlog=zeros[0],
             held=self.nominal_latency.copy(),
             failing=np.zeros(len(self.calls)),
             garbage=self.garbage_span * phase,
-            leaked=np.zeros(count),
-            down=np.zeros(count),
-            restarts=np.zeros(count),
+            leaked=zeros[1],
+            down=zeros[2],
+            restarts=zeros[3],
+            filled=zeros[4],
+            written=upkeep.LOGS_PER_DAY * np.modf(np.arange(count) * 0.569840)[0],
+            replicas=self.replicas.copy(),
+            coming=zeros[5],
+            starting=zeros[6],
+            rolling=zeros[7],
+            demanded=self.cpu.copy(),
+            idle_for=zeros[8],
+            lost=zeros[9],
+            away=zeros[10],
+            drained=np.zeros(len(self.nodes), np.bool_),
         )
 
     def step(
@@ -167,72 +132,171 @@ class Physics:
             wander: `[service]` factor on service times.
             effects: What the faults of this tick do.
         """
+        step = self.step_seconds
+        upkeep.roll(state, step)
+        unnoticed = upkeep.reschedule(self, state, effects, step)
         memory = self.base_memory + state.garbage + state.leaked
-        # A heap that is nearly full is collected again and again.
-        pressure = np.clip((memory - 0.85) / 0.15, 0.0, 1.0)
-        slowdown = wander * (1.0 + pressure * pressure)
-        speed = (1.0 - effects.burn) / slowdown
-        ready = np.where(state.down > 0, self.replicas - 1.0, self.replicas)
+        disk = upkeep.disk_of(self, state)
+        speed = self._speed(state, memory, wander, effects)
+        ready = upkeep.replicas_ready(self, state)
         up = effects.capacity * np.maximum(0.05, ready / self.replicas)
         capacity = self.capacity * speed * up
-        limit = np.minimum(capacity, self.pool * up / state.held)
+        usable = capacity * effects.lock
+        limit = np.minimum(usable, self.pool * effects.pool * up / state.held)
 
-        held_back, tries = self._tries(state)
-        arrivals, served, call_rate = self._down(state, demand, limit, tries)
+        missed = self._missed(state, effects)
+        calling = self._calling(state, effects, missed)
+        users = demand * effects.demand
+        arrivals, served, call_rate = self._down(state, users, limit, calling.reaching)
         refused = self._queue_up(state, arrivals, served, limit)
-        utilisation = served / capacity
+        utilisation = served / usable
         # What a consumer leaves behind waits in the queue, not in its requests.
         behind = np.where(self.consumer, 0.0, state.backlog / limit)
         own, variance = self._own_time(utilisation, behind, speed, up, effects)
-        own_errors = 1.0 - (1.0 - self.base_errors) * (1.0 - effects.errors)
-        killed = np.where(state.down > 0, 0.3 / self.replicas, 0.0)
-        success = (1.0 - own_errors) * (1.0 - refused) * (1.0 - killed)
+        success = self._success(state, effects, refused, unnoticed, disk)
         waiting = self._waiting(state, served, own)
-        answers = self._up(own, variance, success, tries, held_back)
+        collected = upkeep.use_memory(self, state, served, effects.leak, step)
+        self._pause(collected, own, variance)
+        answers = self._up(own, variance, success, calling, effects)
 
         latency = answers.latency
-        busy = utilisation * (1.0 - effects.burn) + effects.burn
+        cpu = self._cpu(served / capacity, speed, wander, effects)
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
-        follow = min(MOST_REACTION, 1.0 - math.exp(-self.step_seconds / REACTION))
+        follow = min(MOST_REACTION, 1.0 - math.exp(-step / REACTION))
         state.held += follow * (latency - behind - state.held)
         state.failing += follow * (answers.call_failures - state.failing)
-        self._use_memory(state, served, effects.leak)
+        upkeep.use_disk(self, state, served, effects.fill, step)
+        if self.autoscaled.any():
+            upkeep.autoscale(self, state, cpu, step)
+        memory = np.minimum(1.0, memory + crowd)
         return Flow(
             arrivals=arrivals,
             served=served,
             answers=answers,
-            cpu=IDLE_CPU + (1.0 - IDLE_CPU) * np.minimum(1.0, busy),
-            memory=np.minimum(1.0, memory + crowd),
+            cpu=cpu,
+            memory=memory,
+            disk=disk,
             in_flight=in_flight,
             waiting=waiting,
             restarts=state.restarts.copy(),
+            replicas=state.replicas.copy(),
             ready=ready,
+            retransmits=RETRANSMITS + (1.0 - RETRANSMITS) * effects.loss,
+            hits=np.where(self.cache, 1.0 - np.minimum(1.0, MISSES * missed), 0.0),
             call_rate=call_rate,
+            node_cpu=self._node_cpu(state, cpu * up, effects),
+            node_memory=self._node_memory(memory),
+            node_up=1.0 - np.rint(effects.node_out),
+            node_skew=effects.node_skew.copy(),
         )
 
-    def _tries(self, state: State) -> tuple[Float64Array, Float64Array]:
-        """`[call]` ratio held back by the circuit breaker, and calls made for each one wanted."""
-        failing = state.failing
+    def _speed(
+        self, state: State, memory: Float64Array, wander: Float64Array, effects: Effects
+    ) -> Float64Array:
+        """`[service]` factor on the speed at which a replica works."""
+        # A heap that is nearly full is collected again and again.
+        pressure = np.clip((memory - 0.85) / 0.15, 0.0, 1.0)
+        slowdown = wander * (1.0 + pressure * pressure) * effects.work
+        if state.rolling.any():
+            slowdown = np.where(state.rolling > 0, COLD * slowdown, slowdown)
+        speed = (1.0 - effects.burn) / slowdown
+        if effects.node_burn.any():
+            stolen = np.where(state.drained, 0.0, effects.node_burn)
+            speed = speed * (1.0 - self.share_of_nodes(stolen))
+        return speed
+
+    def _cpu(
+        self, busy: Float64Array, speed: Float64Array, wander: Float64Array, effects: Effects
+    ) -> Float64Array:
+        """`[service]` ratio of the CPU limit in use; what a neighbour takes is not ours."""
+        own = 1.0 - effects.burn
+        if effects.node_burn.any():
+            # Of the time a neighbour leaves, `busy`; the rest is not accounted to the container.
+            own = np.minimum(own, speed * wander * effects.work)
+        used = np.minimum(1.0, busy * own + effects.burn)
+        used = used + effects.background * (1.0 - used)
+        return IDLE_CPU + (1.0 - IDLE_CPU) * used
+
+    def _node_cpu(self, state: State, cpu: Float64Array, effects: Effects) -> Float64Array:
+        cores = self.servers[self.pod_service] * self.pod_share
+        here = np.where(state.drained[self.pod_node], 0.0, cores * cpu[self.pod_service])
+        used = np.bincount(self.pod_node, here, len(self.nodes)) / self.node_cores
+        left = 1.0 - effects.node_burn
+        total = effects.node_burn + left * np.minimum(1.0, NODE_BASE_CPU + used)
+        alive: Float64Array = total * (1.0 - effects.node_out)
+        return alive
+
+    def _node_memory(self, memory: Float64Array) -> Float64Array:
+        mean = np.bincount(self.pod_node, memory[self.pod_service], len(self.nodes))
+        used: Float64Array = NODE_BASE_MEMORY + NODE_MEMORY_SHARE * mean / self.node_pods
+        return used
+
+    def _success(
+        self,
+        state: State,
+        effects: Effects,
+        refused: Float64Array,
+        unnoticed: Float64Array,
+        disk: Float64Array,
+    ) -> Float64Array:
+        """`[service]` ratio of requests that the service itself does not fail."""
+        killed = np.where(state.down > 0, 0.3 / self.replicas, 0.0)
+        success = (1.0 - self.base_errors) * (1.0 - effects.errors)
+        success = success * (1.0 - refused) * (1.0 - killed) * (1.0 - unnoticed)
+        if state.rolling.any():
+            success = success * np.where(state.rolling > 0, 1.0 - ROLLING_ERRORS, 1.0)
+        if effects.loss.any():
+            # A packet lost three times in a row breaks the connection.
+            success = success * (1.0 - effects.loss**3) ** PACKETS
+        full = np.clip((disk - DISK_FULL) / (1.0 - DISK_FULL), 0.0, 1.0)
+        if full.any():
+            success = success * (1.0 - self.write_share * full)
+        if effects.node_errors.any():
+            failing = np.where(state.drained, 0.0, effects.node_errors)
+            success = success * (1.0 - self.share_of_nodes(failing))
+        return success
+
+    def _missed(self, state: State, effects: Effects) -> Float64Array:
+        """`[service]` factor on the misses of a cache."""
+        if not state.rolling.any():
+            return effects.missed
+        return np.where(self.cache & (state.rolling > 0), EMPTY * effects.missed, effects.missed)
+
+    def _calling(self, state: State, effects: Effects, missed: Float64Array) -> _Calling:
+        """What callers do, given what they have seen of their callees."""
+        failing, storm = state.failing, effects.storm
         beyond = np.clip((failing - BREAKER_OPENS) / (1.0 - BREAKER_OPENS), 0.0, 1.0)
-        held_back = (1.0 - BREAKER_PROBES) * beyond
+        held_back = (1.0 - BREAKER_PROBES) * beyond * self.breaker
         again = failing * (self.retries > 0) + failing * failing * (self.retries > 1)
-        return held_back, (1.0 - held_back) * (1.0 + np.minimum(self.retry_budget, again))
+        again = np.minimum(self.retry_budget, again)
+        if storm.any():
+            held_back = held_back * (1.0 - storm)
+            again = again + storm * (STORM_RETRIES * failing - again)
+        tries = (1.0 - held_back) * (1.0 + again)
+        wanted = self.per_request * effects.wanted
+        for place in np.flatnonzero(missed > 1.0):
+            wanted[self.behind_cache(self.services[place].id)] *= missed[place]
+        reaching = wanted * tries * (1.0 - effects.unreached)
+        return _Calling(wanted, tries, held_back, reaching)
 
     def _down(
-        self, state: State, demand: Float64Array, limit: Float64Array, tries: Float64Array
+        self, state: State, demand: Float64Array, limit: Float64Array, reaching: Float64Array
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Arrivals and served `[service]`, and call rates `[call]`, all per second."""
+        """Arrivals and served `[service]`, and call rates `[call]`, all per second.
+
+        Args:
+            reaching: `[call]` calls that reach the callee for one request of the caller.
+        """
         count = len(self.services)
         arrivals = demand.copy()
         served = np.empty(count)
         call_rate = np.empty(len(self.calls))
-        weight = self.per_request * tries
         waiting = state.backlog / self.step_seconds
-        for services, calls in self._levels:
+        for services, calls in self.levels:
             served[services] = np.minimum(arrivals[services] + waiting[services], limit[services])
             if calls.start != calls.stop:
-                rate = served[self.caller[calls]] * weight[calls]
+                rate = served[self.caller[calls]] * reaching[calls]
                 call_rate[calls] = rate
                 arrivals += np.bincount(self.callee[calls], rate, count)
         return arrivals, served, call_rate
@@ -258,6 +322,7 @@ class Physics:
         """Mean and variance `[service]` of the seconds spent here, `behind` in the backlog."""
         time = self.service_time / speed
         servers = np.maximum(1.0, self.servers * up)
+        # Who waits for a lock waits as for a server.
         wait = np.minimum(PATIENCE, wait_for_server(time, servers, utilisation))
         mean = time + wait + behind + effects.delay
         variance = (
@@ -266,15 +331,28 @@ class Physics:
             + np.square(0.2 * behind)
             + np.square(0.25 * effects.delay)
         )
+        if effects.loss.any():
+            hit = 1.0 - (1.0 - effects.loss) ** PACKETS
+            mean = mean + hit * RETRANSMIT_SECONDS
+            # Lost again with the same probability, and the wait doubles: a heavy tail.
+            variance = variance + hit * (2.0 - hit) * RETRANSMIT_SECONDS**2
         return mean, variance
+
+    def _pause(self, collected: BoolArray, own: Float64Array, variance: Float64Array) -> None:
+        """Who arrives during a collection waits for its end; changes `own` and `variance`."""
+        if collected.any():
+            paused = collected & ~self.stateful
+            share = min(1.0, PAUSE / self.step_seconds)
+            own += np.where(paused, share * PAUSE / 2, 0.0)
+            variance += np.where(paused, share * PAUSE * PAUSE / 3, 0.0)
 
     def _up(
         self,
         own: Float64Array,
         variance: Float64Array,
         success: Float64Array,
-        tries: Float64Array,
-        held_back: Float64Array,
+        calling: _Calling,
+        effects: Effects,
     ) -> Answers:
         """Latency and errors, leaves first.
 
@@ -282,31 +360,37 @@ class Physics:
             own: `[service]` mean seconds of the time spent in the service itself.
             variance: `[service]` its variance; used up.
             success: `[service]` ratio of requests that the service itself does not fail.
-            tries: `[call]` calls made for each one wanted.
-            held_back: `[call]` ratio of wanted calls that a breaker fails at once.
+            calling: What callers do.
+            effects: What happens to calls on their way.
         """
         count = len(self.services)
         latency, location, spread, errors = own.copy(), *(np.empty(count) for _ in range(3))
         failures = np.empty(len(self.calls))
         log_success = np.log(np.maximum(success, 1e-9))
-        waits = np.where(self.later, 0.0, self.per_request * tries)
-        for services, calls in reversed(self._levels):
+        waits = np.where(self.later, 0.0, calling.wanted * calling.tries)
+        timeout, log_timeout = self.timeout, self.log_timeout
+        if effects.call_delay.any():
+            timeout = np.maximum(1e-3, timeout - effects.call_delay)
+            log_timeout = np.log(timeout)
+        reaching = 1.0 - effects.unreached
+        for services, calls in reversed(self.levels):
             if calls.start != calls.stop:
-                callee, timeout = self.callee[calls], self.timeout[calls]
-                z = (self.log_timeout[calls] - location[callee]) / spread[callee]
+                callee = self.callee[calls]
+                z = (log_timeout[calls] - location[callee]) / spread[callee]
                 in_time = normal_cdf(z)
-                failed = 1.0 - (1.0 - errors[callee]) * in_time
+                failed = 1.0 - (1.0 - errors[callee]) * in_time * reaching[calls]
                 failures[calls] = failed
                 # E[min(L, T)] of a lognormal L.
-                seen = latency[callee] * normal_cdf(z - spread[callee]) + timeout * (1.0 - in_time)
-                share = waits[calls] * seen
-                latency[services] += self._per_caller(share, services, calls)
+                seen = latency[callee] * normal_cdf(z - spread[callee])
+                seen = (seen + timeout[calls] * (1.0 - in_time)) * reaching[calls]
                 ratio = seen / latency[callee]
+                share = waits[calls] * (seen + effects.call_delay[calls])
+                latency[services] += self.per_caller(share, services, calls)
                 share = waits[calls] * variance[callee] * ratio * ratio
-                variance[services] += self._per_caller(share, services, calls)
-                lost = self._lost(failed, held_back[calls], calls)
-                share = self.per_request[calls] * np.log1p(-lost)
-                log_success[services] += self._per_caller(share, services, calls)
+                variance[services] += self.per_caller(share, services, calls)
+                lost = self._lost(failed, calling.held_back[calls], calls)
+                share = calling.wanted[calls] * np.log1p(-lost)
+                log_success[services] += self.per_caller(share, services, calls)
             here = latency[services]
             second = np.log1p(variance[services] / (here * here))
             spread[services] = np.sqrt(second)
@@ -320,21 +404,6 @@ class Physics:
         unanswered = held_back + (1.0 - held_back) * failed * (1.0 - mended)
         lost: Float64Array = np.minimum(self.criticality[calls] * unanswered, 0.999)
         return lost
-
-    def _use_memory(self, state: State, served: Float64Array, leak: Float64Array) -> None:
-        """Allocate, collect, leak; a replica whose memory is full is killed and restarts."""
-        step = self.step_seconds
-        garbage = state.garbage + self.garbage_rate * step * served / self.capacity
-        state.garbage = np.where(garbage > self.garbage_span, 0.0, garbage)
-        release = math.exp(-step / RELEASE_SECONDS)
-        state.leaked = np.where(leak > 0, state.leaked + leak * step, state.leaked * release)
-        state.down = np.maximum(0.0, state.down - step)
-        full = self.base_memory + state.garbage + state.leaked >= 1.0
-        if full.any():
-            state.restarts = state.restarts + full
-            state.leaked[full] = 0.0
-            state.garbage[full] = 0.0
-            state.down[full] = RESTART_SECONDS
 
     def _waiting(self, state: State, served: Float64Array, own: Float64Array) -> Float64Array:
         """Requests queueing, by Little's law; a queue's messages are its consumers' backlog."""

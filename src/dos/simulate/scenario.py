@@ -5,10 +5,11 @@ Both are asked each tick which faults begin now; both are deterministic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,22 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
-from dos.model.entity import EntityKind
 from dos.model.ids import EntityId
+from dos.simulate.actions import Action, ActionKind
 from dos.simulate.faults import Fault, FaultType
+from dos.simulate.kinds import KINDS
 from dos.simulate.world import World
 
 
 class Incidents(Protocol):
-    """Where faults come from."""
+    """Where faults come from, and actions against them where they are planned."""
 
-    def begin(self, now: Millis, *, idle: bool) -> Sequence[Fault]:
-        """The faults that begin at `now`; `idle` when none is running."""
+    def begin(self, now: Millis, *, running: int) -> Sequence[Fault | Action]:
+        """What begins at `now`, while `running` faults are at work."""
         ...
 
 
 class ScheduledFault(BaseModel):
-    """One line of a scenario."""
+    """One line of a scenario: something breaks."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,126 +43,197 @@ class ScheduledFault(BaseModel):
     target: str
     duration: Duration = 180.0
     severity: float = Field(default=0.7, gt=0, le=1)
-    ramp: Duration = 10.0
-    recovery: Duration = 20.0
+    ramp: Duration | None = None
+    recovery: Duration | None = None
 
     def build(self) -> Fault:
         """As the fault it describes."""
+        kind = KINDS[self.fault]
         return Fault(
             type=self.fault,
             target=EntityId(self.target),
             severity=self.severity,
             duration=self.duration,
-            ramp=self.ramp,
-            recovery=self.recovery,
+            ramp=kind.ramp if self.ramp is None else self.ramp,
+            recovery=kind.recovery if self.recovery is None else self.recovery,
         )
 
 
+class ScheduledAction(BaseModel):
+    """One line of a scenario: somebody does something about it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    at: Duration
+    action: ActionKind
+    target: str
+    replicas: int | None = None
+
+    def build(self) -> Action:
+        """As the action it describes."""
+        return Action(kind=self.action, target=EntityId(self.target), replicas=self.replicas)
+
+
+Scheduled = ScheduledFault | ScheduledAction
+
+
 class Scenario:
-    """A timeline of faults, relative to `origin`.
+    """A timeline of faults and actions, relative to `origin`.
 
     Raises:
-        ConfigError: A fault targets a service that the world does not have.
+        ConfigError: A line targets something that the world does not have or that cannot have it.
     """
 
-    def __init__(self, timeline: Sequence[ScheduledFault], world: World, origin: Millis) -> None:
+    def __init__(self, timeline: Sequence[Scheduled], world: World, origin: Millis) -> None:
+        nodes = {node.id for node in world.nodes}
         for line in timeline:
-            world.service(EntityId(line.target))
+            target = EntityId(line.target)
+            if isinstance(line, ScheduledFault):
+                check_target(world, line.fault, target)
+            elif target not in nodes:
+                world.service(target)
         due = [(origin + line.at * SECOND, line.build()) for line in timeline]
         self._due = sorted(due, key=lambda item: item[0], reverse=True)
 
-    def begin(self, now: Millis, *, idle: bool) -> Sequence[Fault]:
-        """The faults due by `now`."""
-        del idle
+    def begin(self, now: Millis, *, running: int) -> Sequence[Fault | Action]:
+        """What is due by `now`."""
+        del running
         starting = []
         while self._due and self._due[-1][0] <= now:
             starting.append(self._due.pop()[1])
         return starting
 
 
+SKETCH: dict[FaultType, float] = {
+    FaultType.CPU_SPIKE: 0.25,
+    FaultType.MEMORY_LEAK: 0.15,
+    FaultType.NETWORK_LATENCY: 0.25,
+    FaultType.ERROR_RATE: 0.2,
+    FaultType.CASCADING_FAILURE: 0.15,
+}
+"""The five classic kinds of incident, and how often each comes up."""
+OTHERS = 0.05
+"""Relative frequency of each other kind in the random mode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dice:
+    """How random incidents come up."""
+
+    chance: float = 0.1
+    """Probability per tick while fewer than `at_once` faults run."""
+    quiet: float = 0.0
+    """Seconds after an incident in which nothing new breaks."""
+    at_once: int = 1
+    """Faults that may run at the same time."""
+    weights: Mapping[FaultType, float] | None = None
+    """Relative frequency of the types; None for the usual one."""
+    severity: tuple[float, float] = (0.5, 0.95)
+    """Least and most."""
+    duration: tuple[float, float] | None = None
+    """Least and most seconds; None for what is usual for the type."""
+
+
 class RandomIncidents:
     """Each tick while nothing is wrong, something breaks with a fixed chance.
 
+    Types that nothing in the world can have do not come up.
+
     Args:
         since: Nothing breaks before this time (the back-fill of a baseline stays healthy).
-        chance: Probability per tick while idle.
-        quiet: Seconds after an incident in which nothing new breaks.
+        dice: How they come up.
+
+    Raises:
+        ConfigError: No type with a weight can hit anything in this world.
     """
 
-    WEIGHTS: tuple[tuple[FaultType, float], ...] = (
-        (FaultType.CPU_SPIKE, 0.25),
-        (FaultType.MEMORY_LEAK, 0.15),
-        (FaultType.NETWORK_LATENCY, 0.25),
-        (FaultType.ERROR_RATE, 0.2),
-        (FaultType.CASCADING_FAILURE, 0.15),
-    )
+    WEIGHTS: ClassVar[Mapping[FaultType, float]] = {
+        kind: SKETCH.get(kind, OTHERS) for kind in FaultType
+    }
 
     def __init__(
-        self,
-        world: World,
-        seed: int,
-        *,
-        since: Millis = Millis(0),
-        chance: float = 0.1,
-        quiet: float = 0.0,
+        self, world: World, seed: int, *, since: Millis = Millis(0), dice: Dice | None = None
     ) -> None:
         self._rng = Random(f"incidents/{seed}")  # noqa: S311  a simulation, not a secret
         self._since = since
-        self._chance = chance
-        self._quiet = quiet
+        self._dice = dice or Dice()
         self._quiet_until = since
         self._targets = {fault: eligible(world, fault) for fault in FaultType}
+        weights = self.WEIGHTS if self._dice.weights is None else self._dice.weights
+        self._weights = {
+            fault: weight
+            for fault, weight in weights.items()
+            if weight > 0 and self._targets[fault]
+        }
+        if not self._weights:
+            msg = f"None of the incidents with a weight can happen in world {world.name!r}."
+            raise ConfigError(msg, remedy="Give a weight above 0 to one that can.")
 
-    def begin(self, now: Millis, *, idle: bool) -> Sequence[Fault]:
+    def begin(self, now: Millis, *, running: int) -> Sequence[Fault]:
         """Roll the dice."""
         if now < self._since:
             return ()
-        if not idle:
-            self._quiet_until = Millis(now + round(self._quiet * SECOND))
+        dice = self._dice
+        if running >= dice.at_once:
+            self._quiet_until = Millis(now + round(dice.quiet * SECOND))
             return ()
-        if now < self._quiet_until or self._rng.random() >= self._chance:
+        if now < self._quiet_until or self._rng.random() >= dice.chance:
             return ()
-        types, weights = zip(*self.WEIGHTS, strict=True)
-        kind = self._rng.choices(types, weights)[0]
+        kind = self._rng.choices(list(self._weights), list(self._weights.values()))[0]
         target = self._rng.choice(self._targets[kind])
-        return (draw(self._rng, kind, target),)
+        return (draw(self._rng, kind, target, severity=dice.severity, duration=dice.duration),)
 
 
-def draw(rng: Random, kind: FaultType, target: EntityId) -> Fault:
-    """A fault of `kind` with a severity and a duration drawn from `rng`."""
-    severity = round(rng.uniform(0.5, 0.95), 2)
-    # A leak needs time to fill the memory.
-    low, high = (240, 480) if kind is FaultType.MEMORY_LEAK else (90, 300)
-    duration = float(rng.randrange(low, high, 15))
-    return Fault(type=kind, target=target, severity=severity, duration=duration)
+def draw(
+    rng: Random,
+    kind: FaultType,
+    target: EntityId,
+    *,
+    severity: tuple[float, float] = (0.5, 0.95),
+    duration: tuple[float, float] | None = None,
+) -> Fault:
+    """A fault of `kind` with a severity and a duration in seconds drawn from `rng`."""
+    about = KINDS[kind]
+    drawn = round(rng.uniform(*severity), 2)
+    if duration is None:
+        seconds = float(rng.randrange(*about.duration, 15))
+    else:
+        seconds = round(rng.uniform(*duration), 1)
+    return Fault(
+        type=kind,
+        target=target,
+        severity=drawn,
+        duration=seconds,
+        ramp=about.ramp,
+        recovery=about.recovery,
+    )
 
 
 def eligible(world: World, fault: FaultType) -> list[EntityId]:
-    """The services that `fault` can sensibly hit.
+    """What `fault` can sensibly hit: services, nodes or zones."""
+    return KINDS[fault].targets(world)
 
-    A cascade starts deep: at a service that others call. A third party's CPU and memory are
-    nobody's business, and datastores manage their memory themselves.
+
+def check_target(world: World, fault: FaultType, target: EntityId) -> None:
+    """Whether `target` is there and can have `fault`.
+
+    Raises:
+        ConfigError: It is not, or cannot; the message lists what can.
     """
-    called = {call.callee for call in world.calls}
-    chosen = []
-    for service in world.services:
-        external = service.kind is EntityKind.EXTERNAL
-        stateful = service.kind in {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
-        if fault is FaultType.CASCADING_FAILURE:
-            fits = service.id in called and service.kind is not EntityKind.QUEUE
-        elif fault is FaultType.MEMORY_LEAK:
-            fits = not external and not stateful
-        elif fault is FaultType.CPU_SPIKE:
-            fits = not external
-        else:
-            fits = True
-        if fits:
-            chosen.append(service.id)
-    return chosen
+    fits = eligible(world, fault)
+    if target in fits:
+        return
+    known = {one.id for one in world.services} | {node.id for node in world.nodes}
+    names = ", ".join(fits[:20]) or "nothing in this world"
+    if target in known | set(world.zones):
+        msg = f"{target!r} cannot have the fault {fault}."
+    else:
+        msg = f"World {world.name!r} has no {target!r}."
+    raise ConfigError(msg, remedy=f"It can hit: {names}.")
 
 
-def read_scenario(path: Path) -> list[ScheduledFault]:
-    """The timeline in the YAML file `path`: a list of `at`, `fault`, `target` and options.
+def read_scenario(path: Path) -> list[Scheduled]:
+    """The timeline in the YAML file `path`: a list of `at`, `fault` or `action`, and `target`.
 
     Raises:
         ConfigError: The file cannot be read or a line is wrong; the message says where.
@@ -174,13 +247,14 @@ def read_scenario(path: Path) -> list[ScheduledFault]:
         msg = f"Scenario {path} is not a list of faults."
         remedy = "Write lines such as: - {at: 2m, fault: cpu_spike, target: payment-service}"
         raise ConfigError(msg, remedy=remedy)
-    timeline = []
+    timeline: list[Scheduled] = []
     for number, line in enumerate(content, start=1):
+        kind = ScheduledAction if isinstance(line, dict) and "action" in line else ScheduledFault
         try:
-            timeline.append(ScheduledFault.model_validate(line))
+            timeline.append(kind.model_validate(line))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            msg = f"Scenario {path}, fault {number}, {where or 'line'}: {first['msg']}."
+            msg = f"Scenario {path}, line {number}, {where or 'line'}: {first['msg']}."
             raise ConfigError(msg) from error
     return timeline

@@ -20,12 +20,15 @@ from dos.kit.clock import SECOND, Clock, Millis, from_rfc3339
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
 from dos.kit.plugins import Plugin
+from dos.model.change import Change
 from dos.simulate.engine import Simulation
+from dos.simulate.faults import FaultType
 from dos.simulate.scenario import (
+    Dice,
     Incidents,
     RandomIncidents,
     Scenario,
-    ScheduledFault,
+    Scheduled,
     read_scenario,
 )
 from dos.simulate.workload import Workload
@@ -56,8 +59,18 @@ class Config(BaseModel):
     """Probability per step, while nothing is wrong, that something breaks."""
     quiet: Duration = 0.0
     """After an incident, before the next may begin."""
-    scenario: list[ScheduledFault] | Path | None = None
-    """A timeline of faults, or a YAML file with one, relative to the start of live samples."""
+    weights: dict[FaultType, float] | None = None
+    """How often each kind of random incident comes up, relative to the others."""
+    at_once: int = Field(default=1, ge=1, le=20)
+    """Random incidents that may run at the same time."""
+    severity: tuple[float, float] = (0.5, 0.95)
+    """Least and most of random incidents, above 0 and up to 1."""
+    scenario: list[Scheduled] | Path | None = None
+    """A timeline of faults and actions, or a YAML file with one, from the start of live samples."""
+    changes_per_day: float = Field(default=2.0, ge=0, le=1000)
+    """Harmless deployments and settings, over the whole system."""
+    nodes: bool = True
+    """Whether the machines that the services run on are measured too."""
     graph_every: Duration = Field(default=300.0, gt=0)
     """How often entities and edges are confirmed."""
     day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
@@ -82,6 +95,7 @@ class SimulatorSource:
         self._simulation: Simulation | None = None
         self._stream: Iterator[tuple[Millis, Delivery]] | None = None
         self._pending: tuple[Millis, Delivery] | None = None
+        self._changes_told = 0
         self._resume_after: Millis | None = None
         if isinstance(config.scenario, Path):
             self._timeline = read_scenario(config.scenario)
@@ -144,18 +158,25 @@ class SimulatorSource:
         simulation, origin = self.simulation, self.origin
         if self._resume_after is not None:
             simulation.fast_forward(self._resume_after)
+            self._changes()  # these were told before
         first = Millis(max(origin, simulation.now))
         yield first, self._graph()
         chunk = max(1, _CHUNK_SAMPLES // len(simulation.series))
         while simulation.now < origin:
             left = (origin - simulation.now) // self._step
-            yield origin, Delivery(frame=simulation.ticks(min(chunk, left)), history=True)
+            frame = simulation.ticks(min(chunk, left))
+            yield origin, Delivery(frame=frame, changes=self._changes(), history=True)
         per_graph = max(1, round(self._config.graph_every / self._config.step))
         for step in count(1):
             frame = simulation.tick()
-            yield simulation.now, Delivery(frame=frame)
+            yield simulation.now, Delivery(frame=frame, changes=self._changes())
             if step % per_graph == 0:
                 yield simulation.now, self._graph()
+
+    def _changes(self) -> tuple[Change, ...]:
+        """Changes not told of yet."""
+        new, self._changes_told = self.simulation.operations.since(self._changes_told)
+        return tuple(new)
 
     def _graph(self) -> Delivery:
         return Delivery(entities=self.simulation.entities, edges=self.simulation.edges())
@@ -172,6 +193,8 @@ class SimulatorSource:
             start=Millis(origin - past),
             incidents=self._incidents(origin),
             workload=Workload(day_amplitude=config.day_amplitude),
+            changes_per_day=config.changes_per_day,
+            nodes=config.nodes,
         )
 
     def _incidents(self, origin: Millis) -> Incidents | None:
@@ -179,9 +202,14 @@ class SimulatorSource:
             return Scenario(self._timeline, self._world, origin)
         if self._config.incidents == "random":
             config = self._config
-            return RandomIncidents(
-                self._world, config.seed, since=origin, chance=config.chance, quiet=config.quiet
+            dice = Dice(
+                chance=config.chance,
+                quiet=config.quiet,
+                at_once=config.at_once,
+                weights=config.weights,
+                severity=config.severity,
             )
+            return RandomIncidents(self._world, config.seed, since=origin, dice=dice)
         return None
 
 

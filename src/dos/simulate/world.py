@@ -1,4 +1,4 @@
-"""What there is to simulate: services and who calls whom.
+"""What there is to simulate: services, who calls whom, and the nodes and zones they run on.
 
 A `World` is plain data, sized by intent: an author states how busy a service is on an average
 day (`cpu`) and how long one request takes it (`service_time`); its capacity follows from the
@@ -8,6 +8,8 @@ latency and errors from the leaves up.
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +17,39 @@ from dos.kit.errors import ConfigError
 from dos.model.entity import Entity, EntityKind
 from dos.model.graph import EdgeKind
 from dos.model.ids import EntityId
+
+PODS_PER_NODE = 12
+"""Replicas for which there is one node, where a world does not state its nodes."""
+ZONES = ("zone-a", "zone-b", "zone-c")
+"""Zones of a world that does not state its nodes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autoscaler:
+    """Horizontal scaling by CPU, as Kubernetes' HorizontalPodAutoscaler does it."""
+
+    at_least: int
+    at_most: int
+    target: float = 0.6
+    """CPU ratio it aims at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedNode:
+    """A machine in a zone."""
+
+    name: str
+    zone: str
+
+    @property
+    def id(self) -> EntityId:
+        """Its name."""
+        return EntityId(self.name)
+
+    def entity(self) -> Entity:
+        """As a node of the dependency graph."""
+        where = (("cloud.availability_zone", self.zone),)
+        return Entity(id=self.id, kind=EntityKind.NODE, name=self.name, attributes=where)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +70,11 @@ class SimulatedService:
     """Ratio of the memory limit in use just after a garbage collection."""
     error_rate: float = 0.001
     """Ratio of requests that fail on a good day for reasons of its own."""
+    version: str = "1.0.0"
+    """What runs before the first deployment."""
+    disk: float = 0.0
+    """Ratio of its volume in use; 0 where it has none."""
+    autoscale: Autoscaler | None = None
 
     @property
     def id(self) -> EntityId:
@@ -63,14 +103,16 @@ class Call:
     """Retries per call at most, as a ratio (Linkerd and Finagle call it the same)."""
     criticality: float = 1.0
     """Share of finally failed calls that fail the caller's request; below 1 there is a fallback."""
+    breaker: bool = True
+    """Whether the caller stops calling a callee that keeps failing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Services, calls and where users come in; checked on construction.
+    """Services, calls, nodes and where users come in; checked on construction.
 
     Raises:
-        ConfigError: Two services of one name, a call of an unknown service, or a cycle.
+        ConfigError: Two services or nodes of one name, a call of an unknown service, or a cycle.
     """
 
     name: str
@@ -78,9 +120,13 @@ class World:
     calls: tuple[Call, ...]
     entries: Mapping[EntityId, float]
     """Requests per second that users bring to each entry point, averaged over the week."""
+    nodes: tuple[SimulatedNode, ...] = ()
+    """What the replicas run on; where none is given, one for each dozen of replicas."""
     _level: dict[EntityId, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not self.nodes:
+            object.__setattr__(self, "nodes", _nodes_for(self.services))
         known = {service.id for service in self.services}
         if len(known) != len(self.services):
             msg = f"World {self.name!r} has two services of the same name."
@@ -89,6 +135,10 @@ class World:
         for name in sorted(named - known):
             msg = f"World {self.name!r} calls a service {name!r} that it does not have."
             raise ConfigError(msg, remedy=f"Use one of: {', '.join(sorted(known))}.")
+        machines = {node.id for node in self.nodes}
+        if len(machines) != len(self.nodes) or machines & known:
+            msg = f"World {self.name!r} has two nodes, or a node and a service, of the same name."
+            raise ConfigError(msg, remedy="Give each node its own name.")
         object.__setattr__(self, "_level", self._levels())
 
     def level(self, service: EntityId) -> int:
@@ -107,6 +157,33 @@ class World:
         msg = f"World {self.name!r} has no service {service!r}."
         names = ", ".join(one.id for one in self.services[:20])
         raise ConfigError(msg, remedy=f"Use one of: {names}.")
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Names of the zones, sorted."""
+        return tuple(sorted({node.zone for node in self.nodes}))
+
+    def placement(self) -> dict[EntityId, tuple[EntityId, ...]]:
+        """The node of each replica of each service: spread over zones, then the emptiest node.
+
+        Third parties run elsewhere and have none.
+        """
+        emptiest = {
+            zone: sorted((0, node.id) for node in self.nodes if node.zone == zone)
+            for zone in self.zones
+        }
+        placed: dict[EntityId, tuple[EntityId, ...]] = {}
+        turn = 0
+        for service in self.services:
+            chosen = []
+            for _ in range(0 if service.kind is EntityKind.EXTERNAL else service.replicas):
+                heap = emptiest[self.zones[turn % len(self.zones)]]
+                turn += 1
+                load, node = heap[0]
+                heapq.heapreplace(heap, (load + 1, node))
+                chosen.append(node)
+            placed[service.id] = tuple(chosen)
+        return placed
 
     def demand(self) -> dict[EntityId, float]:
         """Requests per second that reach each service on average, all going well."""
@@ -134,3 +211,13 @@ class World:
             msg = f"World {self.name!r} has a cycle of calls through {', '.join(stuck[:5])}."
             raise ConfigError(msg, remedy="Remove one of the calls: calls must form a DAG.")
         return level
+
+
+def _nodes_for(services: tuple[SimulatedService, ...]) -> tuple[SimulatedNode, ...]:
+    pods = sum(one.replicas for one in services if one.kind is not EntityKind.EXTERNAL)
+    count = max(len(ZONES), math.ceil(pods / PODS_PER_NODE))
+    zones = [ZONES[number % len(ZONES)] for number in range(count)]
+    return tuple(
+        SimulatedNode(name=f"node-{zone[-1]}{1 + number // len(ZONES)}", zone=zone)
+        for number, zone in enumerate(zones)
+    )

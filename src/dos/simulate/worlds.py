@@ -65,6 +65,7 @@ _SHOP_SERVICES = (
         cpu=0.35,
         service_time=0.004,
         memory=0.7,
+        disk=0.55,
         dispersion=1.0,
         error_rate=0.0002,
     ),
@@ -75,6 +76,7 @@ _SHOP_SERVICES = (
         cpu=0.35,
         service_time=0.005,
         memory=0.7,
+        disk=0.55,
         dispersion=1.0,
         error_rate=0.0002,
     ),
@@ -85,6 +87,7 @@ _SHOP_SERVICES = (
         cpu=0.15,
         service_time=0.002,
         memory=0.35,
+        disk=0.3,
         error_rate=0.0001,
     ),
 )
@@ -232,6 +235,7 @@ def _generated_service(domain: str, suffix: str, depth: int, rng: Random) -> Sim
         dispersion=rng.uniform(0.5, 1.0),
         memory=rng.uniform(0.6, 0.75) if stateful else rng.uniform(0.3, 0.55),
         error_rate=min(0.005, rng.lognormvariate(-7.2, 0.8)),
+        disk=rng.uniform(0.3, 0.7) if kind is EntityKind.DATABASE else 0.0,
     )
 
 
