@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dos.cli import config, demo, replay, serve
+from dos.cli import bench, config, demo, replay, serve
 from dos.cli.output import OK, DosGroup
 from dos.kit.version import __version__
 
@@ -54,6 +54,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("check-config")(config.check_config)
+app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands
     app.add_typer(import_module("dos.cli.simulate").app, name="simulate")

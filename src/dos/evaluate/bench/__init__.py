@@ -1,0 +1,1 @@
+"""The score card: the whole pipeline on held-out simulations, beside two baselines."""
