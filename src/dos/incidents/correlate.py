@@ -180,7 +180,9 @@ class Correlator:
         if not self._state.active and not self._state.incidents:
             return []
         abnormal = self.abnormal()
-        near = {entity: graph.around(entity, self._config.max_distance) for entity in abnormal}
+        well = graph.machines - abnormal.keys()
+        depth = self._config.max_distance
+        near = {entity: graph.around(entity, depth, well=well) for entity in abnormal}
         changed = self._join(abnormal, near, now)
         changed += self._merge(abnormal, near, now)
         changed += self._open(abnormal, near, now)

@@ -7,7 +7,7 @@ against the arrow, from callee to caller.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -70,6 +70,7 @@ class GraphSnapshot:
     _entity: dict[EntityId, Entity] = field(init=False, repr=False, compare=False)
     _callees: dict[EntityId, list[EntityId]] = field(init=False, repr=False, compare=False)
     _callers: dict[EntityId, list[EntityId]] = field(init=False, repr=False, compare=False)
+    _machines: frozenset[EntityId] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         callees: dict[EntityId, list[EntityId]] = {}
@@ -81,6 +82,8 @@ class GraphSnapshot:
         object.__setattr__(self, "_entity", {entity.id: entity for entity in self.entities})
         object.__setattr__(self, "_callees", callees)
         object.__setattr__(self, "_callers", callers)
+        machines = frozenset(edge.callee for edge in self.edges if edge.kind is EdgeKind.HOST)
+        object.__setattr__(self, "_machines", machines)
 
     def entity(self, entity: EntityId) -> Entity | None:
         """The entity of that id, or None."""
@@ -106,9 +109,27 @@ class GraphSnapshot:
         """All that `entity` depends on, with the distance in calls; itself at 0."""
         return self._walk(entity, self.callees, depth)
 
-    def around(self, entity: EntityId, depth: int) -> dict[EntityId, int]:
-        """Everything within `depth` edges in either direction, with the distance."""
-        return self._walk(entity, self.neighbours, depth)
+    def around(
+        self, entity: EntityId, depth: int, *, well: Container[EntityId] = ()
+    ) -> dict[EntityId, int]:
+        """Everything within `depth` edges in either direction, with the distance.
+
+        Args:
+            entity: Where to start.
+            depth: Edges at most.
+            well: Machines that are well: what they host has nothing to do with each other, so
+                the walk does not go on from them.
+        """
+
+        def step(here: EntityId) -> Sequence[EntityId]:
+            return () if here in well and here != entity else self.neighbours(here)
+
+        return self._walk(entity, step, depth)
+
+    @property
+    def machines(self) -> frozenset[EntityId]:
+        """Entities that host others."""
+        return self._machines
 
     def entry_points(self) -> Sequence[EntityId]:
         """Entities that call others and are called by nobody: where users come in."""

@@ -126,7 +126,7 @@ class World:
 
     def __post_init__(self) -> None:
         if not self.nodes:
-            object.__setattr__(self, "nodes", _nodes_for(self.services))
+            object.__setattr__(self, "nodes", _nodes_for(self.name, self.services))
         known = {service.id for service in self.services}
         if len(known) != len(self.services):
             msg = f"World {self.name!r} has two services of the same name."
@@ -213,11 +213,12 @@ class World:
         return level
 
 
-def _nodes_for(services: tuple[SimulatedService, ...]) -> tuple[SimulatedNode, ...]:
+def _nodes_for(world: str, services: tuple[SimulatedService, ...]) -> tuple[SimulatedNode, ...]:
     pods = sum(one.replicas for one in services if one.kind is not EntityKind.EXTERNAL)
     count = max(len(ZONES), math.ceil(pods / PODS_PER_NODE))
     zones = [ZONES[number % len(ZONES)] for number in range(count)]
+    # Machines of two systems are not the same machines.
     return tuple(
-        SimulatedNode(name=f"node-{zone[-1]}{1 + number // len(ZONES)}", zone=zone)
+        SimulatedNode(name=f"{world}-node-{zone[-1]}{1 + number // len(ZONES)}", zone=zone)
         for number, zone in enumerate(zones)
     )

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from dos.incidents.correlate import Correlator, IncidentsConfig, title_of
 from dos.kit.clock import Millis
 from dos.model.anomaly import Direction
-from dos.model.ids import IncidentId
+from dos.model.entity import Entity, EntityKind
+from dos.model.graph import Edge, EdgeKind, GraphSnapshot
+from dos.model.ids import EntityId, IncidentId
 from dos.model.incident import IncidentReason, IncidentState
 from dos.model.telemetry import Role
 from tests.unit.incidents.timeline import Timeline, anomaly, at, graph_of
@@ -129,6 +131,28 @@ def test_unconnected_troubles_are_two_incidents() -> None:
     opened = timeline.tick(5)
     assert [one.entities for one in opened] == [("cart",), ("posts",)]
     assert len({one.id for one in opened}) == 2
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_a_machine_connects_what_it_hosts_only_while_it_is_unwell(well: bool) -> None:
+    hosted = [
+        Edge(caller=EntityId(name), callee=EntityId("machine"), kind=EdgeKind.HOST)
+        for name in ("cart", "posts")
+    ]
+    plain = graph_of("shop > cart", "blog > posts")
+    machine = Entity(id=EntityId("machine"), kind=EntityKind.NODE)
+    graph = GraphSnapshot(
+        version=1, entities=(*plain.entities, machine), edges=(*plain.edges, *hosted)
+    )
+    timeline = Timeline(graph).begin(
+        anomaly("cart", 0, LATENCY),
+        anomaly("cart", 0, ERRORS),
+        anomaly("posts", 1, LATENCY),
+        anomaly("posts", 1, ERRORS),
+    )
+    if not well:
+        timeline.begin(anomaly("machine", 0, SATURATION))
+    assert len(timeline.tick(5)) == (2 if well else 1)
 
 
 def test_an_entity_that_the_graph_does_not_know_is_its_own_neighbourhood() -> None:
