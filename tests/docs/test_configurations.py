@@ -10,7 +10,7 @@ import yaml
 
 from dos.app.settings import Settings
 from dos.app.settings_load import validate
-from dos.app.yaml_source import parse
+from dos.kit.yaml_source import parse
 from tests.docs.pages import Block, blocks
 
 SHOWN = [

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from dos.app.settings_load import validate
-from dos.app.yaml_source import parse
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectConfig, DetectKernel
 from dos.kit.clock import MINUTE, SECOND, Millis
 from dos.kit.plugins import load
+from dos.kit.yaml_source import parse
 from dos.model.ids import EntityId, SeriesId
 from dos.model.telemetry import MetricBatch, Role, Series, SeriesSpec
 from dos.rca.base import Ranker

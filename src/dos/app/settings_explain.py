@@ -18,8 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from dos.app.section import PluginSection, secret_keys
-from dos.app.yaml_source import Document, Location, Mark, Problem, Value
 from dos.kit.errors import ConfigError
+from dos.kit.yaml_source import Document, Location, Mark, Problem, Value
 
 _NOUNS = {
     "int": "a whole number",

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from dos.app.settings import Settings
 from dos.app.settings_explain import explain
-from dos.app.yaml_source import Document, DocumentError, Location, Problem, Value, read
 from dos.kit.errors import ConfigError
+from dos.kit.yaml_source import Document, DocumentError, Location, Problem, Value, read
 
 DEFAULT_FILE = Path("config.yaml")
 PREFIX = "DOS_"

@@ -16,8 +16,8 @@ from dos.app.settings_keys import Key, PluginKeys, plugin_keys, settings_keys
 from dos.app.settings_load import SettingsError, validate
 from dos.app.settings_reference import reference
 from dos.app.settings_schema import json_schema
-from dos.app.yaml_source import Location, Value, parse
 from dos.detect.engine import ROOM as DETECTORS
+from dos.kit.yaml_source import Location, Value, parse
 
 ROOT = Path(__file__).parents[3]
 UNCOMMENTED = re.sub(r"(?m)^(\s*)#(?![ \n])", r"\1", example())

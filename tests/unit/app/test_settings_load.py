@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from dos.app import settings_load
 from dos.app.settings import Settings
 from dos.app.settings_load import SettingsError, find, load, validate
-from dos.app.yaml_source import Document, parse
 from dos.kit.errors import ConfigError
 from dos.kit.secret import Secret
+from dos.kit.yaml_source import Document, parse
 
 
 def settings(text: str, env: Mapping[str, str] | None = None) -> Settings:

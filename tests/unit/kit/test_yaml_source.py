@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dos.app.yaml_source import MAX_BYTES, DocumentError, Mark, format_location, parse, read
+from dos.kit.yaml_source import MAX_BYTES, DocumentError, Mark, format_location, parse, read
 
 
 def problems(text: str | bytes) -> list[str]:
