@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dos.cli import simulate_testbed
 from dos.cli.output import INTERRUPTED, err, out, parse_seconds
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ app = typer.Typer(
     invoke_without_command=True,
     help="Play a microservice system in which things go wrong, with known truth.",
 )
+
+app.command("testbed")(simulate_testbed.run_testbed)
 
 
 class IncidentsMode(StrEnum):
