@@ -165,12 +165,16 @@ def test_variables_are_filled_in_and_unknown_ones_refused() -> None:
 def test_presets_are_complete() -> None:
     assert set(preset_names()) == {
         "cadvisor",
+        "db_client",
+        "http_client",
         "http_server",
         "istio",
         "kube_state_metrics",
+        "kubelet_volumes",
         "node_exporter",
         "otel_servicegraph",
         "otel_spanmetrics",
+        "process",
     }
     for name in preset_names():
         preset = load_preset(name)
