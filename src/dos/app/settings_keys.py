@@ -173,7 +173,8 @@ def type_words(annotation: Any) -> str:
     if origin is Annotated:
         return type_words(arguments[0])
     if origin in {Union, types.UnionType}:
-        return " or ".join(type_words(one) for one in arguments if one is not type(None))
+        words = dict.fromkeys(type_words(one) for one in arguments if one is not type(None))
+        return " or ".join(words)
     if origin in {list, tuple}:
         return f"list of {type_words(arguments[0])}"
     if origin in {dict, Mapping}:

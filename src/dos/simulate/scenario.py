@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
@@ -40,11 +40,17 @@ class ScheduledFault(BaseModel):
     at: Duration
     """Since the start of the scenario."""
     fault: FaultType
+    """What breaks, or only looks like it: `dos simulate faults` says what each does."""
     target: str
-    duration: Duration = 180.0
+    """A service, node or zone of the world."""
+    duration: Duration = Field(default=180.0, gt=0)
+    """From the start until the recovery begins."""
     severity: float = Field(default=0.7, gt=0, le=1)
+    """From hardly to be noticed to as bad as it gets."""
     ramp: Duration | None = None
+    """From the start to full strength; what is usual for the type, where it is not given."""
     recovery: Duration | None = None
+    """Until nothing of it is left; what is usual for the type, where it is not given."""
 
     def build(self) -> Fault:
         """As the fault it describes."""
@@ -65,16 +71,30 @@ class ScheduledAction(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     at: Duration
+    """Since the start of the scenario."""
     action: ActionKind
     target: str
-    replicas: int | None = None
+    """A service; for `drain` a node."""
+    replicas: int | None = Field(default=None, ge=1, le=1000)
+    """Wanted of `scale`."""
 
     def build(self) -> Action:
         """As the action it describes."""
         return Action(kind=self.action, target=EntityId(self.target), replicas=self.replicas)
 
 
-Scheduled = ScheduledFault | ScheduledAction
+def _sort(line: object) -> str:
+    """Which of the two a line is; told by its key, so that its mistakes are told as such."""
+    action = isinstance(line, ScheduledAction) or (isinstance(line, dict) and "action" in line)
+    return "scheduled_action" if action else "scheduled_fault"
+
+
+Scheduled = Annotated[
+    Annotated[ScheduledFault, Tag("scheduled_fault")]
+    | Annotated[ScheduledAction, Tag("scheduled_action")],
+    Discriminator(_sort),
+]
+"""A line of a scenario."""
 
 
 class Scenario:

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from dos.ingest.base import Delivery, Sink
 from dos.kit.clock import SECOND, Clock, Millis, from_rfc3339
@@ -36,6 +36,10 @@ from dos.simulate.worlds import world
 
 _CHUNK_SAMPLES = 120_000
 """Samples in one frame of back-fill, about."""
+
+
+def _form(scenario: object) -> str:
+    return "timeline" if isinstance(scenario, list | tuple) else "file"
 
 
 class Config(BaseModel):
@@ -65,8 +69,15 @@ class Config(BaseModel):
     """Random incidents that may run at the same time."""
     severity: tuple[float, float] = (0.5, 0.95)
     """Least and most of random incidents, above 0 and up to 1."""
-    scenario: list[Scheduled] | Path | None = None
-    """A timeline of faults and actions, or a YAML file with one, from the start of live samples."""
+    scenario: (
+        Annotated[
+            Annotated[list[Scheduled], Tag("timeline")] | Annotated[Path, Tag("file")],
+            Discriminator(_form),
+        ]
+        | None
+    ) = None
+    """A timeline from the start of live samples, or a YAML file with one. Its lines are faults, as
+    below, and actions such as `{at: 5m, action: scale, target: payment-service, replicas: 4}`."""
     changes_per_day: float = Field(default=2.0, ge=0, le=1000)
     """Harmless deployments and settings, over the whole system."""
     nodes: bool = True
@@ -75,6 +86,23 @@ class Config(BaseModel):
     """How often entities and edges are confirmed."""
     day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
     """How much traffic rises above its average in the busiest hour, as a ratio."""
+
+    @field_validator("severity")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        least, most = value
+        if not 0 < least <= most <= 1:
+            msg = "write the least and the most, above 0 and up to 1, such as [0.5, 0.95]"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _some_weight(cls, value: dict[FaultType, float] | None) -> dict[FaultType, float] | None:
+        if value is not None and (min(value.values(), default=0) < 0 or not any(value.values())):
+            msg = "write numbers of 0 or more, and one above 0, such as {cpu_spike: 1}"
+            raise ValueError(msg)
+        return value
 
 
 class SimulatorSource:
