@@ -75,6 +75,8 @@ class SimulatedService:
     disk: float = 0.0
     """Ratio of its volume in use; 0 where it has none."""
     autoscale: Autoscaler | None = None
+    zones: tuple[str, ...] = ()
+    """Zones its replicas are spread over; all of the world's where empty."""
 
     @property
     def id(self) -> EntityId:
@@ -112,7 +114,8 @@ class World:
     """Services, calls, nodes and where users come in; checked on construction.
 
     Raises:
-        ConfigError: Two services or nodes of one name, a call of an unknown service, or a cycle.
+        ConfigError: Two services or nodes of one name, a call of an unknown service, a service in
+            an unknown zone, messages without a queue, or a cycle.
     """
 
     name: str
@@ -127,18 +130,8 @@ class World:
     def __post_init__(self) -> None:
         if not self.nodes:
             object.__setattr__(self, "nodes", _nodes_for(self.name, self.services))
-        known = {service.id for service in self.services}
-        if len(known) != len(self.services):
-            msg = f"World {self.name!r} has two services of the same name."
-            raise ConfigError(msg, remedy="Give each service of a namespace its own name.")
-        named = {*self.entries, *(c.caller for c in self.calls), *(c.callee for c in self.calls)}
-        for name in sorted(named - known):
-            msg = f"World {self.name!r} calls a service {name!r} that it does not have."
-            raise ConfigError(msg, remedy=f"Use one of: {', '.join(sorted(known))}.")
-        machines = {node.id for node in self.nodes}
-        if len(machines) != len(self.nodes) or machines & known:
-            msg = f"World {self.name!r} has two nodes, or a node and a service, of the same name."
-            raise ConfigError(msg, remedy="Give each node its own name.")
+        _check_names(self)
+        _check_messages(self)
         object.__setattr__(self, "_level", self._levels())
 
     def level(self, service: EntityId) -> int:
@@ -164,7 +157,7 @@ class World:
         return tuple(sorted({node.zone for node in self.nodes}))
 
     def placement(self) -> dict[EntityId, tuple[EntityId, ...]]:
-        """The node of each replica of each service: spread over zones, then the emptiest node.
+        """The node of each replica of each service: spread over its zones, then the emptiest node.
 
         Third parties run elsewhere and have none.
         """
@@ -174,10 +167,12 @@ class World:
         }
         placed: dict[EntityId, tuple[EntityId, ...]] = {}
         turn = 0
+        everywhere = self.zones
         for service in self.services:
             chosen = []
+            zones = service.zones or everywhere
             for _ in range(0 if service.kind is EntityKind.EXTERNAL else service.replicas):
-                heap = emptiest[self.zones[turn % len(self.zones)]]
+                heap = emptiest[zones[turn % len(zones)]]
                 turn += 1
                 load, node = heap[0]
                 heapq.heapreplace(heap, (load + 1, node))
@@ -211,6 +206,41 @@ class World:
             msg = f"World {self.name!r} has a cycle of calls through {', '.join(stuck[:5])}."
             raise ConfigError(msg, remedy="Remove one of the calls: calls must form a DAG.")
         return level
+
+
+def _check_names(world: World) -> None:
+    """Every service and node has a name of its own, and every name that is used is known."""
+    known = {service.id for service in world.services}
+    if len(known) != len(world.services):
+        msg = f"World {world.name!r} has two services of the same name."
+        raise ConfigError(msg, remedy="Give each service of a namespace its own name.")
+    named = {*world.entries, *(c.caller for c in world.calls), *(c.callee for c in world.calls)}
+    for name in sorted(named - known):
+        msg = f"World {world.name!r} calls a service {name!r} that it does not have."
+        raise ConfigError(msg, remedy=f"Use one of: {', '.join(sorted(known))}.")
+    machines = {node.id for node in world.nodes}
+    if len(machines) != len(world.nodes) or machines & known:
+        msg = f"World {world.name!r} has two nodes, or a node and a service, of the same name."
+        raise ConfigError(msg, remedy="Give each node its own name.")
+    zones = set(world.zones)
+    for service in world.services:
+        for zone in service.zones:
+            if zone not in zones:
+                msg = f"{service.id} runs in zone {zone!r}, in which there is no node."
+                raise ConfigError(msg, remedy=f"Use some of: {', '.join(sorted(zones))}.")
+
+
+def _check_messages(world: World) -> None:
+    """Messages go into a queue or come out of one, and nothing else comes out of one."""
+    queues = {service.id for service in world.services if service.kind is EntityKind.QUEUE}
+    for call in world.calls:
+        message, arrow = call.kind is EdgeKind.MESSAGE, f"{call.caller} calls {call.callee}"
+        if message and not {call.caller, call.callee} & queues:
+            msg = f"{arrow} with messages, but neither is a queue."
+            raise ConfigError(msg, remedy="Put a service of kind queue between the two.")
+        if call.caller in queues and not message:
+            msg = f"{arrow}, but a queue does not call: it hands messages on."
+            raise ConfigError(msg, remedy="Make it an edge of kind message.")
 
 
 def _nodes_for(world: str, services: tuple[SimulatedService, ...]) -> tuple[SimulatedNode, ...]:
