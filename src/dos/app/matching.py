@@ -46,13 +46,7 @@ I = TypeVar("I", bound=Opened)  # noqa: E741  stands for one kind of incident
 
 def causes_of(truth: Truth) -> tuple[EntityId, ...]:
     """The entities of which any is a right answer when asked for the cause of `truth`."""
-    return (truth.target,)
-
-
-def is_harmless(truth: Truth) -> bool:
-    """Whether it only looks like a fault, so that nobody must be told of it."""
-    del truth
-    return False
+    return truth.causes or (truth.target,)
 
 
 def match(truths: Sequence[Truth], incidents: Iterable[I]) -> dict[str, list[I]]:
@@ -61,7 +55,7 @@ def match(truths: Sequence[Truth], incidents: Iterable[I]) -> dict[str, list[I]]
     Every truth has an entry, also those that nothing is about; that of a harmless event stays
     empty. Cost: O(incidents x faults).
     """
-    faults = [truth for truth in truths if not is_harmless(truth)]
+    faults = [truth for truth in truths if not truth.harmless]
     matched: dict[str, list[I]] = {truth.id: [] for truth in truths}
     for incident in sorted(incidents, key=lambda one: (one.opened_at, one.id)):
         entities = set(incident.entities)

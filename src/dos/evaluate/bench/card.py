@@ -37,6 +37,8 @@ class Figure(StrEnum):
     RECALL_AT_ONCE = "recall_at_once"
     DELAY_MEDIAN = "delay_median"
     DELAY_P95 = "delay_p95"
+    SEEN_MEDIAN = "seen_median"
+    SEEN_P95 = "seen_p95"
     AC1_TOLD = "ac1_told"
     AC1 = "ac1"
     AC3 = "ac3"
@@ -45,6 +47,7 @@ class Figure(StrEnum):
     ECE_FIRST = "ece_first"
     ECE_UNKNOWN = "ece_unknown"
     FALSE_QUIET = "false_quiet"
+    FALSE_PAGES_QUIET = "false_pages_quiet"
     FALSE_BUSY = "false_busy"
     FALSE_HARMLESS = "false_harmless"
     PAGES_PER_FAULT = "pages_per_fault"
@@ -90,6 +93,12 @@ _TEXTS: Mapping[Figure, tuple[str, Unit, str]] = {
         "From the start of the fault to the incident, of the faults found.",
     ),
     Figure.DELAY_P95: ("time to detect, p95", Unit.SECONDS, "19 of 20 were found sooner."),
+    Figure.SEEN_MEDIAN: (
+        "after first effect, median",
+        Unit.SECONDS,
+        "From when users or operators could notice anything; below 0 when found before.",
+    ),
+    Figure.SEEN_P95: ("after first effect, p95", Unit.SECONDS, "The same, for 19 of 20."),
     Figure.AC1_TOLD: (
         "AC@1, as first told",
         Unit.SHARE,
@@ -117,6 +126,11 @@ _TEXTS: Mapping[Figure, tuple[str, Unit, str]] = {
         "false incidents, quiet weeks",
         Unit.NUMBER,
         "Per service-week without faults, harmless events included.",
+    ),
+    Figure.FALSE_PAGES_QUIET: (
+        "false pages, quiet weeks",
+        Unit.NUMBER,
+        "The same, of those that paged somebody.",
     ),
     Figure.FALSE_BUSY: (
         "false incidents, busy hours",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dos.app.matching import GRACE, causes_of, in_time, involved, is_harmless, match
+from dos.app.matching import GRACE, causes_of, in_time, involved, match
 from dos.evaluate.bench.outcome import (
     Claim,
     Event,
@@ -36,10 +36,10 @@ class Told:
 
 def events(truths: Sequence[Truth], start: Millis) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
     """Faults and harmless events, each in order; times relative to `start`."""
-    faults = [truth for truth in truths if not is_harmless(truth)]
+    faults = [truth for truth in truths if not truth.harmless]
     return (
         tuple(_event(one, faults, start) for one in faults),
-        tuple(_event(one, faults, start) for one in truths if is_harmless(one)),
+        tuple(_event(one, faults, start) for one in truths if one.harmless),
     )
 
 
@@ -52,7 +52,7 @@ def judge(truths: Sequence[Truth], told: Told, start: Millis) -> Record:
         start: Time zero of the record.
     """
     matched = match(truths, told.raised)
-    faults = [truth for truth in truths if not is_harmless(truth)]
+    faults = [truth for truth in truths if not truth.harmless]
     about = {incident.id for incidents in matched.values() for incident in incidents}
     return Record(
         outcomes=tuple(_outcome(fault, faults, matched) for fault in faults),
@@ -94,7 +94,7 @@ def _event(truth: Truth, faults: Sequence[Truth], start: Millis) -> Event:
         severity=truth.severity,
         start=_seconds(truth.start, start),
         end=None if truth.end is None else _seconds(truth.end, start),
-        visible=bool(truth.affected),
+        visible=None if truth.visible_at is None else _seconds(truth.visible_at, start),
         alone=not any(_overlap(truth, other) for other in faults if other.id != truth.id),
     )
 
@@ -151,7 +151,7 @@ def _false(incident: Raised, truths: Sequence[Truth], start: Millis) -> FalseInc
     harmless = [
         truth
         for truth in truths
-        if is_harmless(truth)
+        if truth.harmless
         and in_time(truth, incident)
         and not involved(truth).isdisjoint(incident.entities)
     ]

@@ -74,8 +74,8 @@ class Event:
     start: float
     end: float | None
     """None: still going on when the flight ended."""
-    visible: bool
-    """Whether anything would have looked different without it."""
+    visible: float | None
+    """When users or operators could first notice it; None where they never could."""
     alone: bool
     """Whether no other fault was going on at any time of it, grace included."""
 
@@ -155,13 +155,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actions:
-    """Remediation actions that were performed."""
+    """Remediation actions that were performed; the simulator plays the world without each too."""
 
     right: int = 0
-    """A cure for a fault then running."""
+    """It removed the cause of a fault then running, or callers suffered clearly less for it, and
+    not clearly more."""
     wrong: int = 0
-    """Not a cure."""
-    unjudged: int = 0
+    """Callers suffered clearly more for it."""
+    useless: int = 0
+    """Neither."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def figures_table(card: ScoreCard) -> TextTable:
         ("not resolved at the end", [str(one.open_at_end) for one in card.contenders]),
     ]
     rows += [(f"{label} (count)", *cells) for label, cells in counts]
-    rows.append(("remediation actions right / wrong", actions(card), NONE, NONE))
+    rows.append(("remediation actions right / wrong / useless", actions(card), NONE, NONE))
     return TextTable(
         title="Figures",
         note="95 % intervals by resampling whole flights. False incidents are per service-week.",
@@ -143,10 +143,9 @@ def harmless_table(card: ScoreCard) -> TextTable:
 def actions(card: ScoreCard) -> str:
     """Remediation as it was: today's pipeline may take none."""
     taken = card.actions
-    if not taken.right + taken.wrong + taken.unjudged:
+    if not taken.right + taken.wrong + taken.useless:
         return "none taken"
-    unjudged = f", {taken.unjudged} unjudged" if taken.unjudged else ""
-    return f"{taken.right} / {taken.wrong}{unjudged}"
+    return f"{taken.right} / {taken.wrong} / {taken.useless}"
 
 
 def summary(card: ScoreCard) -> str:

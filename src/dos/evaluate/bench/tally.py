@@ -67,7 +67,7 @@ def tally(
         actions=Actions(
             right=sum(one.actions.right for one in flights),
             wrong=sum(one.actions.wrong for one in flights),
-            unjudged=sum(one.actions.unjudged for one in flights),
+            useless=sum(one.actions.useless for one in flights),
         ),
         flights=flights,
         timing=timing,
@@ -133,6 +133,7 @@ def _contender(
             **_causes(sheet, sheet.cases),
             **_calibration(sheet),
             Figure.FALSE_QUIET: _false_rate(calm),
+            Figure.FALSE_PAGES_QUIET: _false_rate(calm, paged=True),
             Figure.FALSE_BUSY: _false_rate(sheet),
             Figure.FALSE_HARMLESS: _false_per_harmless(whole),
             **_told(sheet),
@@ -144,7 +145,7 @@ def _contender(
         faults=len(sheet.cases),
         found=len(found),
         absorbed=sum(isinstance(case.outcome, Missed) and case.outcome.absorbed for case in missed),
-        invisible=sum(not case.fault.visible for case in missed),
+        invisible=sum(case.fault.visible is None for case in missed),
         false_busy=sum(len(record.false) for record in sheet.records),
         false_quiet=sum(len(record.false) for record in calm.records),
         duplicates=sum(one.duplicates for one in found),
@@ -168,12 +169,18 @@ def _detection(sheet: _Sheet, cases: Sequence[_Case]) -> dict[Figure, Estimate]:
 
 
 def _delays(sheet: _Sheet, cases: Sequence[_Case]) -> dict[Figure, Estimate]:
-    delays = [
-        (case.flight, case.outcome.delay) for case in cases if isinstance(case.outcome, Found)
+    found = [(case, case.outcome) for case in cases if isinstance(case.outcome, Found)]
+    delays = [(case.flight, one.delay) for case, one in found]
+    since = [
+        (case.flight, one.delay - (case.fault.visible - case.fault.start))
+        for case, one in found
+        if case.fault.visible is not None
     ]
     return {
         Figure.DELAY_MEDIAN: sheet.quantile(delays, 0.5),
         Figure.DELAY_P95: sheet.quantile(delays, 0.95),
+        Figure.SEEN_MEDIAN: sheet.quantile(since, 0.5),
+        Figure.SEEN_P95: sheet.quantile(since, 0.95),
     }
 
 
@@ -244,9 +251,9 @@ def _calibration(sheet: _Sheet) -> dict[Figure, Estimate]:
     }
 
 
-def _false_rate(sheet: _Sheet) -> Estimate:
-    """False incidents per service-week."""
-    count = sheet.per_flight(lambda _, record: len(record.false))
+def _false_rate(sheet: _Sheet, *, paged: bool = False) -> Estimate:
+    """False incidents per service-week; only those that paged somebody, where `paged`."""
+    count = sheet.per_flight(lambda _, record: sum(one.paged or not paged for one in record.false))
     return sheet.draws.rate(count, sheet.per_flight(lambda flight, _: flight.service_weeks))
 
 

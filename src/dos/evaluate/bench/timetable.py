@@ -14,6 +14,7 @@ from random import Random
 from dos.evaluate.bench.flight import Flight, FlightKind, parse_world
 from dos.kit.clock import DAY, HOUR, Millis
 from dos.simulate.faults import Fault, FaultType
+from dos.simulate.kinds import KINDS
 from dos.simulate.scenario import ScheduledFault, draw, eligible
 from dos.simulate.world import World
 
@@ -41,12 +42,6 @@ class Timetable:
     """In order; relative to `start`."""
 
 
-def is_harmless(kind: FaultType) -> bool:
-    """Whether `kind` only looks like a fault."""
-    del kind
-    return False
-
-
 def timetable(flight: Flight) -> Timetable:
     """Draw the timetable of `flight`; the same flight has always the same one."""
     rng = Random(f"bench/{flight.kind}/{flight.world}/{flight.seed}")  # noqa: S311  a simulation
@@ -56,14 +51,14 @@ def timetable(flight: Flight) -> Timetable:
         return Timetable(start=MONDAY, length=flight.quiet, faults=faults)
     hour = rng.randrange(7 * DAY // HOUR)
     faults = tuple(sorted(_busy(world, rng), key=lambda one: one.at))
-    end = max(one.at + one.duration + one.recovery for one in faults)
+    end = max(_end(one) for one in faults)
     return Timetable(start=Millis(MONDAY + hour * HOUR), length=end + flight.quiet, faults=faults)
 
 
 def _busy(world: World, rng: Random) -> Iterator[ScheduledFault]:
     """Every type that fits into `world`, one after the other."""
     kinds = [kind for kind in FaultType if eligible(world, kind)]
-    decoys = [kind for kind in kinds if is_harmless(kind) and rng.random() < DECOY]
+    decoys = [kind for kind in kinds if KINDS[kind].harmless and rng.random() < DECOY]
     rng.shuffle(kinds)
     at = rng.uniform(*REST)
     while kinds:
@@ -71,10 +66,10 @@ def _busy(world: World, rng: Random) -> Iterator[ScheduledFault]:
         yield _scheduled(at, first)
         end = at + first.duration + first.recovery
         also: FaultType | None = None
-        if not is_harmless(first.type) and decoys and rng.random() < DECOY:
+        if not KINDS[first.type].harmless and decoys and rng.random() < DECOY:
             also = decoys.pop()
-        elif not is_harmless(first.type) and rng.random() < PAIRED:
-            also = next((kind for kind in reversed(kinds) if not is_harmless(kind)), None)
+        elif not KINDS[first.type].harmless and rng.random() < PAIRED:
+            also = next((kind for kind in reversed(kinds) if not KINDS[kind].harmless), None)
             if also is not None:
                 kinds.remove(also)
         if also is not None:
@@ -86,7 +81,7 @@ def _busy(world: World, rng: Random) -> Iterator[ScheduledFault]:
 
 
 def _harmless_only(world: World, length: float, rng: Random) -> Iterator[ScheduledFault]:
-    kinds = [kind for kind in FaultType if is_harmless(kind) and eligible(world, kind)]
+    kinds = [kind for kind in FaultType if KINDS[kind].harmless and eligible(world, kind)]
     at = rng.uniform(*HARMLESS_EVERY)
     while kinds and at < length:
         fault = _some(world, rng.choice(kinds), rng)
@@ -97,6 +92,11 @@ def _harmless_only(world: World, length: float, rng: Random) -> Iterator[Schedul
 def _some(world: World, kind: FaultType, rng: Random, other_than: str | None = None) -> Fault:
     targets = [one for one in eligible(world, kind) if one != other_than]
     return draw(rng, kind, rng.choice(targets or eligible(world, kind)))
+
+
+def _end(one: ScheduledFault) -> float:
+    fault = one.build()
+    return one.at + fault.duration + fault.recovery
 
 
 def _scheduled(at: float, fault: Fault) -> ScheduledFault:
