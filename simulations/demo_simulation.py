@@ -18,7 +18,8 @@ from dos.kit.duration import parse_duration
 from dos.kit.errors import DosError
 from dos.simulate.engine import Simulation
 from dos.simulate.narration import tell
-from dos.simulate.scenario import Incidents, RandomIncidents, Scenario, read_scenario
+from dos.simulate.scenario import Incidents, RandomIncidents, Scenario
+from dos.simulate.scenario_file import read_scenario
 from dos.simulate.worlds import world
 
 

@@ -206,7 +206,8 @@ def _simulation(
     scenario: Path | None = None,
 ) -> Simulation:
     from dos.simulate.engine import Simulation
-    from dos.simulate.scenario import Incidents, RandomIncidents, Scenario, read_scenario
+    from dos.simulate.scenario import Incidents, RandomIncidents, Scenario
+    from dos.simulate.scenario_file import read_scenario
     from dos.simulate.worlds import world as world_of
 
     there = world_of(world, services=services, seed=seed)

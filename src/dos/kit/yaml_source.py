@@ -82,8 +82,12 @@ def format_location(location: Location) -> str:
     return text
 
 
-def read(path: Path) -> Document:
+def read(path: Path, *, list_as: str | None = None) -> Document:
     """Read and parse a file.
+
+    Args:
+        path: Of the file.
+        list_as: A file that is nothing but a list is read as if the list stood under this key.
 
     Raises:
         DocumentError: It cannot be read, is too large, or is not such YAML.
@@ -93,11 +97,11 @@ def read(path: Path) -> Document:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise _refusal(str(path), f"cannot be read: {error.strerror or error}") from error
-    return parse(data, str(path))
+    return parse(data, str(path), list_as=list_as)
 
 
-def parse(data: bytes, source: str) -> Document:
-    """Parse the bytes of a file called `source`.
+def parse(data: bytes, source: str, *, list_as: str | None = None) -> Document:
+    """Parse the bytes of a file called `source`; `list_as` as for `read`.
 
     Raises:
         DocumentError: Too large, not UTF-8, or not such YAML.
@@ -121,7 +125,7 @@ def parse(data: bytes, source: str) -> Document:
         raise _refusal(source, f"{error.problem}{context}", mark_or_none) from error
     except yaml.YAMLError as error:
         raise _refusal(source, f"is not YAML: {error}") from error
-    return _Builder(source, loader).document(root)
+    return _Builder(source, loader).document(root, list_as)
 
 
 def _refusal(source: str, message: str, mark: Mark | None = None) -> DocumentError:
@@ -185,8 +189,12 @@ class _Builder:
         self._values: dict[Location, Mark] = {}
         self._problems: list[Problem] = []
 
-    def document(self, root: yaml.Node | None) -> Document:
-        value = self._value(root, ()) if root is not None else {}
+    def document(self, root: yaml.Node | None, list_as: str | None) -> Document:
+        value: Value
+        if list_as is not None and isinstance(root, yaml.SequenceNode):
+            value = {list_as: self._value(root, (list_as,))}
+        else:
+            value = self._value(root, ()) if root is not None else {}
         if value is None:  # a file of comments only
             value = {}
         if not isinstance(value, dict):

@@ -12,7 +12,9 @@ from enum import StrEnum
 
 from dos.kit.clock import Millis
 from dos.kit.errors import ConfigError
+from dos.model.entity import EntityKind
 from dos.model.ids import EntityId
+from dos.simulate.world import World
 
 
 class ActionKind(StrEnum):
@@ -84,3 +86,24 @@ class Performed:
 
 _LEAST_PAIN = 20.0
 """Requests below which a difference is nobody's business."""
+
+
+def check_action(world: World, action: Action) -> None:
+    """Whether `action` can be taken in `world`.
+
+    Raises:
+        ConfigError: The world has no such target, or the action is not for such a target.
+    """
+    target = action.target
+    nodes = [node.id for node in world.nodes]
+    if action.kind is ActionKind.DRAIN:
+        if target not in nodes:
+            msg = f"World {world.name!r} has no node {target!r} to drain."
+            raise ConfigError(msg, remedy=f"Use one of: {', '.join(sorted(nodes)[:20])}.")
+        return
+    if target in nodes:
+        msg = f"{target!r} is a node: it can be drained; {action.kind} is for services."
+        raise ConfigError(msg, remedy="Name a service, or drain the node.")
+    if world.service(target).kind is EntityKind.EXTERNAL and action.kind is not ActionKind.FAILOVER:
+        msg = f"{target!r} is a third party: nobody here can {action.kind} it."
+        raise ConfigError(msg, remedy="Fail over to another provider, or act on its callers.")

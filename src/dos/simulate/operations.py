@@ -8,12 +8,11 @@ from random import Random
 import numpy as np
 
 from dos.kit.clock import Millis
-from dos.kit.errors import ConfigError
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import EntityKind
 from dos.model.ids import ChangeId, EntityId, derive_id
 from dos.simulate import upkeep
-from dos.simulate.actions import Action, ActionKind
+from dos.simulate.actions import Action, ActionKind, check_action
 from dos.simulate.flow import Flow, State
 from dos.simulate.propagation import Physics
 from dos.simulate.world import World
@@ -109,18 +108,11 @@ class Operations:
             ConfigError: The world has no such target, or the action is not for such a target.
         """
         target = action.target
+        check_action(self._world, action)
         if action.kind is ActionKind.DRAIN:
-            if target not in physics.node_index:
-                names = ", ".join(sorted(physics.node_index)[:20])
-                msg = f"World {self._world.name!r} has no node {target!r} to drain."
-                raise ConfigError(msg, remedy=f"Use one of: {names}.")
             state.drained[physics.node_index[target]] = True
             self.note(now, ChangeKind.OTHER, target, f"Drain {target}")
             return
-        service = self._world.service(target)
-        if service.kind is EntityKind.EXTERNAL and action.kind is not ActionKind.FAILOVER:
-            msg = f"{target!r} is a third party: nobody here can {action.kind} it."
-            raise ConfigError(msg, remedy="Fail over to another provider, or act on its callers.")
         place = physics.index[target]
         match action.kind:
             case ActionKind.SCALE:

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Annotated, ClassVar, Protocol
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
 from dos.model.ids import EntityId
-from dos.simulate.actions import Action, ActionKind
+from dos.simulate.actions import Action, ActionKind, check_action
 from dos.simulate.faults import Fault, FaultType
 from dos.simulate.kinds import KINDS
 from dos.simulate.world import World
@@ -105,15 +103,18 @@ class Scenario:
     """
 
     def __init__(self, timeline: Sequence[Scheduled], world: World, origin: Millis) -> None:
-        nodes = {node.id for node in world.nodes}
+        due: list[tuple[float, Fault | Action]] = []
         for line in timeline:
-            target = EntityId(line.target)
             if isinstance(line, ScheduledFault):
-                check_target(world, line.fault, target)
-            elif target not in nodes:
-                world.service(target)
-        due = [(origin + line.at * SECOND, line.build()) for line in timeline]
-        self._due = sorted(due, key=lambda item: item[0], reverse=True)
+                check_target(world, line.fault, EntityId(line.target))
+                due.append((origin + line.at * SECOND, line.build()))
+            else:
+                action = line.build()
+                check_action(world, action)
+                due.append((origin + line.at * SECOND, action))
+        self._due: list[tuple[float, Fault | Action]] = sorted(
+            due, key=lambda item: item[0], reverse=True
+        )
 
     def begin(self, now: Millis, *, running: int) -> Sequence[Fault | Action]:
         """What is due by `now`."""
@@ -250,31 +251,3 @@ def check_target(world: World, fault: FaultType, target: EntityId) -> None:
     else:
         msg = f"World {world.name!r} has no {target!r}."
     raise ConfigError(msg, remedy=f"It can hit: {names}.")
-
-
-def read_scenario(path: Path) -> list[Scheduled]:
-    """The timeline in the YAML file `path`: a list of `at`, `fault` or `action`, and `target`.
-
-    Raises:
-        ConfigError: The file cannot be read or a line is wrong; the message says where.
-    """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"Scenario {path} cannot be read: {error}."
-        raise ConfigError(msg) from error
-    if not isinstance(content, list):
-        msg = f"Scenario {path} is not a list of faults."
-        remedy = "Write lines such as: - {at: 2m, fault: cpu_spike, target: payment-service}"
-        raise ConfigError(msg, remedy=remedy)
-    timeline: list[Scheduled] = []
-    for number, line in enumerate(content, start=1):
-        kind = ScheduledAction if isinstance(line, dict) and "action" in line else ScheduledFault
-        try:
-            timeline.append(kind.model_validate(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            msg = f"Scenario {path}, line {number}, {where or 'line'}: {first['msg']}."
-            raise ConfigError(msg) from error
-    return timeline

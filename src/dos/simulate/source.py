@@ -29,8 +29,8 @@ from dos.simulate.scenario import (
     RandomIncidents,
     Scenario,
     Scheduled,
-    read_scenario,
 )
+from dos.simulate.scenario_file import read_scenario
 from dos.simulate.workload import Workload
 from dos.simulate.worlds import world
 
@@ -76,8 +76,9 @@ class Config(BaseModel):
         ]
         | None
     ) = None
-    """A timeline from the start of live samples, or a YAML file with one. Its lines are faults, as
-    below, and actions such as `{at: 5m, action: scale, target: payment-service, replicas: 4}`."""
+    """A timeline from the start of live samples, or a YAML file with one, or the name of one that
+    comes with DOS. Its lines are faults, as below, and actions such as `{at: 5m, action: scale,
+    target: payment-service, replicas: 4}`."""
     changes_per_day: float = Field(default=2.0, ge=0, le=1000)
     """Harmless deployments and settings, over the whole system."""
     nodes: bool = True
