@@ -75,6 +75,8 @@ class _Running:
 
     run: FaultRun
     without: State
+    flow: Flow | None = None
+    """The last tick of that world."""
     affected: dict[EntityId, Millis] = field(default_factory=dict)
 
 
@@ -157,6 +159,13 @@ class Simulation:
     def running(self) -> tuple[FaultRun, ...]:
         """The faults at work."""
         return tuple(one.run for one in self._running)
+
+    def without(self, fault: str) -> Flow | None:
+        """The last tick as it would have been without the running fault of that id.
+
+        None for one that does not run any more, and before its first tick.
+        """
+        return next((one.flow for one in self._running if one.run.id == fault), None)
 
     @property
     def actions(self) -> tuple[Performed, ...]:
@@ -303,7 +312,7 @@ class Simulation:
         flow = self._step_world(self._state, runs, demand, wander)
         for one in self._running:
             others = [run for run in runs if run is not one.run]
-            without = self._step_world(one.without, others, demand, wander)
+            one.flow = without = self._step_world(one.without, others, demand, wander)
             for place in np.flatnonzero(_differs(flow, without)):
                 one.affected.setdefault(self.physics.services[place].id, self._now)
         if self._watched:

@@ -11,6 +11,7 @@ from dos.kit.clock import Millis
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import EntityKind
 from dos.model.ids import ChangeId, EntityId, derive_id
+from dos.model.telemetry import Float64Array
 from dos.simulate import upkeep
 from dos.simulate.actions import Action, ActionKind, check_action
 from dos.simulate.flow import Flow, State
@@ -141,12 +142,18 @@ class Operations:
 
 
 def pain_of(physics: Physics, flow: Flow) -> float:
-    """Requests per second, over all services, that fail or count as slow.
+    """Requests per second, over all services, that fail or count as slow."""
+    failing, slow = suffering(physics, flow)
+    return float(np.sum(failing + slow))
+
+
+def suffering(physics: Physics, flow: Flow) -> tuple[Float64Array, Float64Array]:
+    """`[service]` requests per second that fail, and that do not but count as slow.
 
     A request counts in part as slow from 1.5 times the service's usual latency on, and in full
     from ten times on.
     """
     over = flow.answers.latency / physics.nominal_latency - SLOW
     slow = np.clip(over / (10.0 - SLOW), 0.0, 1.0)
-    failing = flow.answers.errors
-    return float(np.sum(flow.arrivals * (failing + (1.0 - failing) * slow)))
+    failing = flow.arrivals * flow.answers.errors
+    return failing, (flow.arrivals - failing) * slow
