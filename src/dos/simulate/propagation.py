@@ -8,8 +8,9 @@ does by itself.
   in a bounded backlog, and beyond that is refused. Only what is served calls further, retries
   included: a bottleneck shields what lies below it.
 * Up: a request's latency is its own work, the wait for a free server (M/M/c), and the time its
-  callees take, each cut off at the caller's timeout. Means and variances add up; quantiles come
-  from the lognormal with these two moments (Fenton, IRE Trans. Commun. Systems 8, 1960).
+  callees take, each cut off at the caller's timeout. Means and variances add up, that of the
+  number of calls included (law of total variance); quantiles come from the lognormal with these
+  two moments (Fenton, IRE Trans. Commun. Systems 8, 1960).
 * Nothing diverges: backlogs, pools, retry budgets and circuit breakers bound every loop. Retries,
   breakers and pools react to the previous tick, so that one tick is one pass without iteration.
 """
@@ -367,7 +368,12 @@ class Physics(Layout):
         latency, location, spread, errors = own.copy(), *(np.empty(count) for _ in range(3))
         failures = np.empty(len(self.calls))
         log_success = np.log(np.maximum(success, 1e-9))
-        waits = np.where(self.later, 0.0, calling.wanted * calling.tries)
+        # 1.2 calls for a request are one, and a second one for every fifth request: a callee that
+        # few requests need fails and slows only these few.
+        whole = np.floor(calling.wanted)
+        part = calling.wanted - whole
+        here = np.where(self.later, 0.0, calling.tries)
+        waits, uneven = here * calling.wanted, here * here * part * (1.0 - part)
         timeout, log_timeout = self.timeout, self.log_timeout
         if effects.call_delay.any():
             timeout = np.maximum(1e-3, timeout - effects.call_delay)
@@ -384,17 +390,18 @@ class Physics(Layout):
                 seen = latency[callee] * normal_cdf(z - spread[callee])
                 seen = (seen + timeout[calls] * (1.0 - in_time)) * reaching[calls]
                 ratio = seen / latency[callee]
-                share = waits[calls] * (seen + effects.call_delay[calls])
-                latency[services] += self.per_caller(share, services, calls)
+                spent = seen + effects.call_delay[calls]
+                latency[services] += self.per_caller(waits[calls] * spent, services, calls)
                 share = waits[calls] * variance[callee] * ratio * ratio
+                share += uneven[calls] * spent * spent
                 variance[services] += self.per_caller(share, services, calls)
                 lost = self._lost(failed, calling.held_back[calls], calls)
-                share = calling.wanted[calls] * np.log1p(-lost)
+                share = whole[calls] * np.log1p(-lost) + np.log1p(-part[calls] * lost)
                 log_success[services] += self.per_caller(share, services, calls)
-            here = latency[services]
-            second = np.log1p(variance[services] / (here * here))
+            mean = latency[services]
+            second = np.log1p(variance[services] / (mean * mean))
             spread[services] = np.sqrt(second)
-            location[services] = np.log(here) - 0.5 * second
+            location[services] = np.log(mean) - 0.5 * second
             errors[services] = -np.expm1(log_success[services])
         return Answers(latency, location, spread, errors, failures)
 
