@@ -67,6 +67,8 @@ class Played:
     """What was counted of it."""
     normals: Float64Array
     """The tick's normal draws."""
+    state: State
+    """What it left behind: the next tick changes it."""
 
 
 @dataclass(slots=True)
@@ -320,7 +322,7 @@ class Simulation:
         if self._running:
             self._close()
         counted = self._meter.count(flow, normals[3:5, :services], uniforms[1, :services])
-        self.last = Played(flow, counted, normals)
+        self.last = Played(flow, counted, normals, self._state)
         return self.last
 
     def _step_world(

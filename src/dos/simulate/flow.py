@@ -159,6 +159,36 @@ class Answers:
     """`[call]` ratio of calls that failed."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Calling:
+    """What callers do in one tick. Arrays `[call]`."""
+
+    wanted: Float64Array
+    """Calls for one request of the caller."""
+    again: Float64Array
+    """Further tries for each call that is not held back."""
+    held_back: Float64Array
+    """Ratio of wanted calls that a breaker fails at once."""
+    tries: Float64Array
+    """Calls made for each one wanted."""
+    reaching: Float64Array
+    """Calls that reach the callee for one request of the caller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Own:
+    """What a service does with a request before and between its calls. Arrays `[service]`."""
+
+    mean: Float64Array
+    """Seconds spent in the service itself, the wait for its turn included."""
+    variance: Float64Array
+    """Of these, in seconds squared."""
+    success: Float64Array
+    """Ratio of requests that it does not fail itself."""
+    refused: Float64Array
+    """Ratio of requests that it has no room for; a part of those that fail."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Flow:
     """What went on in one tick, before anybody measured it. Arrays `[service]` but where stated."""
@@ -168,6 +198,12 @@ class Flow:
     served: Float64Array
     """Requests per second that were worked on."""
     answers: Answers
+    own: Own
+    """The part of it that a service has by itself."""
+    calling: Calling
+    """What callers did."""
+    effects: Effects
+    """What faults did."""
     cpu: Float64Array
     memory: Float64Array
     """Ratios of the limits."""

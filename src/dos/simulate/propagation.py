@@ -18,13 +18,12 @@ does by itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from dos.model.telemetry import BoolArray, Float64Array
 from dos.simulate import upkeep
-from dos.simulate.flow import Answers, Effects, Flow, State
+from dos.simulate.flow import Answers, Calling, Effects, Flow, Own, State
 from dos.simulate.layout import Layout
 from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
@@ -67,20 +66,6 @@ NODE_BASE_CPU, NODE_BASE_MEMORY = 0.05, 0.18
 """What a machine needs for itself."""
 NODE_MEMORY_SHARE = 0.7
 """Memory of a machine that the limits of its replicas add up to."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Calling:
-    """What callers do in one tick. Arrays `[call]`."""
-
-    wanted: Float64Array
-    """Calls for one request of the caller."""
-    tries: Float64Array
-    """Calls made for each one wanted."""
-    held_back: Float64Array
-    """Ratio of wanted calls that a breaker fails at once."""
-    reaching: Float64Array
-    """Calls that reach the callee for one request of the caller."""
 
 
 class Physics(Layout):
@@ -158,7 +143,8 @@ class Physics(Layout):
         waiting = self._waiting(state, served, own)
         collected = upkeep.use_memory(self, state, served, effects.leak, step)
         self._pause(collected, own, variance)
-        answers = self._up(own, variance, success, calling, effects)
+        spent = Own(mean=own, variance=variance, success=success, refused=refused)
+        answers = self._up(spent, calling, effects)
 
         latency = answers.latency
         cpu = self._cpu(served / capacity, speed, wander, effects)
@@ -175,6 +161,9 @@ class Physics(Layout):
             arrivals=arrivals,
             served=served,
             answers=answers,
+            own=spent,
+            calling=calling,
+            effects=effects,
             cpu=cpu,
             memory=memory,
             disk=disk,
@@ -264,7 +253,7 @@ class Physics(Layout):
             return effects.missed
         return np.where(self.cache & (state.rolling > 0), EMPTY * effects.missed, effects.missed)
 
-    def _calling(self, state: State, effects: Effects, missed: Float64Array) -> _Calling:
+    def _calling(self, state: State, effects: Effects, missed: Float64Array) -> Calling:
         """What callers do, given what they have seen of their callees."""
         failing, storm = state.failing, effects.storm
         beyond = np.clip((failing - BREAKER_OPENS) / (1.0 - BREAKER_OPENS), 0.0, 1.0)
@@ -279,7 +268,7 @@ class Physics(Layout):
         for place in np.flatnonzero(missed > 1.0):
             wanted[self.behind_cache(self.services[place].id)] *= missed[place]
         reaching = wanted * tries * (1.0 - effects.unreached)
-        return _Calling(wanted, tries, held_back, reaching)
+        return Calling(wanted, again, held_back, tries, reaching)
 
     def _down(
         self, state: State, demand: Float64Array, limit: Float64Array, reaching: Float64Array
@@ -347,27 +336,19 @@ class Physics(Layout):
             own += np.where(paused, share * PAUSE / 2, 0.0)
             variance += np.where(paused, share * PAUSE * PAUSE / 3, 0.0)
 
-    def _up(
-        self,
-        own: Float64Array,
-        variance: Float64Array,
-        success: Float64Array,
-        calling: _Calling,
-        effects: Effects,
-    ) -> Answers:
+    def _up(self, own: Own, calling: Calling, effects: Effects) -> Answers:
         """Latency and errors, leaves first.
 
         Args:
-            own: `[service]` mean seconds of the time spent in the service itself.
-            variance: `[service]` its variance; used up.
-            success: `[service]` ratio of requests that the service itself does not fail.
+            own: What services spend and fail by themselves.
             calling: What callers do.
             effects: What happens to calls on their way.
         """
         count = len(self.services)
-        latency, location, spread, errors = own.copy(), *(np.empty(count) for _ in range(3))
+        latency, variance = own.mean.copy(), own.variance.copy()
+        location, spread, errors = (np.empty(count) for _ in range(3))
         failures = np.empty(len(self.calls))
-        log_success = np.log(np.maximum(success, 1e-9))
+        log_success = np.log(np.maximum(own.success, 1e-9))
         # 1.2 calls for a request are one, and a second one for every fifth request: a callee that
         # few requests need fails and slows only these few.
         whole = np.floor(calling.wanted)
