@@ -147,7 +147,7 @@ class Physics(Layout):
         answers = self._up(spent, calling, effects)
 
         latency = answers.latency
-        cpu = self._cpu(served / capacity, speed, wander, effects)
+        cpu = self._cpu(served / capacity, state, effects)
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
         follow = min(MOST_REACTION, 1.0 - math.exp(-step / REACTION))
@@ -192,18 +192,19 @@ class Physics(Layout):
             slowdown = np.where(state.rolling > 0, COLD * slowdown, slowdown)
         speed = (1.0 - effects.burn) / slowdown
         if effects.node_burn.any():
-            stolen = np.where(state.drained, 0.0, effects.node_burn)
-            speed = speed * (1.0 - self.share_of_nodes(stolen))
+            speed = speed * (1.0 - self._stolen(state, effects))
         return speed
 
-    def _cpu(
-        self, busy: Float64Array, speed: Float64Array, wander: Float64Array, effects: Effects
-    ) -> Float64Array:
+    def _stolen(self, state: State, effects: Effects) -> Float64Array:
+        """`[service]` share of its CPU time that neighbours on its nodes take."""
+        return self.share_of_nodes(np.where(state.drained, 0.0, effects.node_burn))
+
+    def _cpu(self, busy: Float64Array, state: State, effects: Effects) -> Float64Array:
         """`[service]` ratio of the CPU limit in use; what a neighbour takes is not ours."""
         own = 1.0 - effects.burn
         if effects.node_burn.any():
             # Of the time a neighbour leaves, `busy`; the rest is not accounted to the container.
-            own = np.minimum(own, speed * wander * effects.work)
+            own = own * (1.0 - self._stolen(state, effects))
         used = np.minimum(1.0, busy * own + effects.burn)
         used = used + effects.background * (1.0 - used)
         return IDLE_CPU + (1.0 - IDLE_CPU) * used
