@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
@@ -9,18 +11,20 @@ from dos.model.ids import EntityId
 from dos.model.telemetry import MetricKind, Role
 from dos.simulate.engine import Simulation
 from dos.simulate.faults import Fault, FaultType
-from dos.simulate.scenario import RandomIncidents
+from dos.simulate.scenario import Dice, RandomIncidents
 from dos.simulate.workload import Workload
 from dos.simulate.worlds import generate, shop, sketch
 from tests.unit.simulate.runs import MONDAY_NOON, Run
 
 BEFORE, DURING = slice(0, 20), slice(24, 34)
+WITH_A_MEMORY = {"restarts", "memory_usage"}
+"""Counted for ever; and collected at another moment after a restart."""
 
 
 def test_same_seed_same_bytes_other_seed_other_bytes() -> None:
     def play(seed: int) -> bytes:
         world = generate(20, seed=1)
-        incidents = RandomIncidents(world, seed, chance=0.3)
+        incidents = RandomIncidents(world, seed, dice=Dice(chance=0.3))
         simulation = Simulation(world, seed=seed, start=MONDAY_NOON, incidents=incidents)
         return simulation.ticks(200).value.tobytes()
 
@@ -42,7 +46,7 @@ def test_ticks_in_a_block_are_the_ticks_one_by_one() -> None:
 
 def test_fast_forward_regenerates_the_very_same_future() -> None:
     def simulation() -> Simulation:
-        incidents = RandomIncidents(shop(), 5, chance=0.2)
+        incidents = RandomIncidents(shop(), 5, dice=Dice(chance=0.2))
         return Simulation(shop(), seed=5, start=MONDAY_NOON, incidents=incidents)
 
     played, resumed = simulation(), simulation()
@@ -65,6 +69,8 @@ def test_series_have_roles_units_and_kinds() -> None:
         "memory_usage": Role.SATURATION,
         "connections": Role.SATURATION,
         "queue_depth": Role.SATURATION,
+        "disk_usage": Role.SATURATION,
+        "ready": Role.AVAILABILITY,
     }
     assert specs["latency_p95"].unit == "seconds"
     assert specs["cpu_usage"].unit == "ratio"
@@ -114,17 +120,24 @@ def test_unconnected_services_do_not_notice_a_fault() -> None:
         assert calm.of(sufferer).tobytes() != broken.of(sufferer).tobytes()
 
 
+@lru_cache
+def calm_run(step: float, ticks: int) -> Run:
+    return Run(step=step).play(ticks)
+
+
 @pytest.mark.parametrize("fault", list(FaultType))
 @pytest.mark.parametrize("step", [2.0, 15.0, 60.0])
 def test_after_a_fault_all_is_as_if_it_had_not_been(fault: FaultType, step: float) -> None:
-    settle = round(400 / step)
-    calm = Run(step=step).play(settle + 20)
-    run = Run(step=step).breaks(fault, "shop-db", severity=1.0, duration=120.0).play(settle + 20)
+    settle = round(480 / step)
+    calm = calm_run(step, settle + 20)
+    run = Run(step=step).has(fault, severity=1.0, duration=120.0, ramp=10.0, recovery=20.0)
+    run.play(settle + 20)
     assert run.simulation.running == ()
-    for service in ("shop-db", "payment-service", "api-gateway"):
-        for metric in ("latency_p50", "request_rate", "cpu_usage"):
-            after = run.series(service, metric)[settle:].mean()
-            assert after == pytest.approx(calm.series(service, metric)[settle:].mean(), rel=0.05)
+    for entity, metric in {(one.entity, one.metric) for one in run.simulation.series}:
+        if metric in WITH_A_MEMORY:
+            continue
+        after, wanted = (one.series(entity, metric)[settle:].mean() for one in (run, calm))
+        assert after == pytest.approx(wanted, rel=0.05, abs=0.01), (entity, metric)
 
 
 def test_truth_names_the_affected_in_order() -> None:
@@ -167,7 +180,7 @@ def test_clear_lets_faults_recover() -> None:
 
 def test_an_unknown_target_is_refused_with_those_there_are() -> None:
     simulation = Simulation(sketch())
-    with pytest.raises(ConfigError, match=r"no service 'nobody'.*Use one of: api-gateway"):
+    with pytest.raises(ConfigError, match=r"has no 'nobody'.*It can hit: api-gateway, user-"):
         simulation.inject(Fault(type=FaultType.CPU_SPIKE, target=EntityId("nobody")))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,6 +14,9 @@ from dos.ingest.base import Delivery
 from dos.kit.clock import HOUR, SECOND, ManualClock, Millis
 from dos.kit.errors import ConfigError
 from dos.kit.plugins import Plugin
+from dos.model.change import ChangeKind
+from dos.model.entity import EntityKind
+from dos.model.graph import EdgeKind
 from dos.simulate.faults import FaultType
 from dos.simulate.source import PLUGIN, Config, SimulatorSource
 from tests.unit.simulate.runs import MONDAY_NOON
@@ -45,8 +50,10 @@ def test_graph_first_then_history_then_a_frame_each_step() -> None:
         (45_000, False, True),
     ]
     graph, history = got[0][1], got[1][1].frame
-    assert len(graph.entities) == 12
+    assert Counter(one.kind is EntityKind.NODE for one in graph.entities) == {False: 12, True: 3}
     assert {(e.source, e.confidence) for e in graph.edges} == {("simulator", 1.0)}
+    hosted = {e.caller for e in graph.edges if e.kind is EdgeKind.HOST}
+    assert hosted == {one.id for one in graph.entities if one.kind is not EntityKind.NODE}
     assert history is not None
     times = np.unique(history.timestamp)
     assert times[0] == MONDAY_NOON - 600_000 + 15_000
@@ -56,11 +63,13 @@ def test_graph_first_then_history_then_a_frame_each_step() -> None:
 
 
 def test_history_comes_in_chunks() -> None:
-    got = list(source(history="3h", step="5s").deliveries(until(0)))
+    there = source(history="3h", step="5s")
+    got = list(there.deliveries(until(0)))
     sizes = [len(d.frame) for _, d in got if d.frame is not None]
-    assert sum(sizes) == 3 * 720 * 144
+    width = len(there.simulation.series)
+    assert sum(sizes) == 3 * 720 * width
     assert max(sizes) <= 120_000
-    assert len(sizes) == 3
+    assert len(sizes) == math.ceil(3 * 720 / (120_000 // width))
 
 
 def test_history_is_healthy_and_incidents_come_after() -> None:
@@ -142,7 +151,8 @@ def test_resume_within_the_history_delivers_the_rest_of_it() -> None:
     resumed = source(history="1h", start="2026-11-23T12:00:00Z")
     resumed.resume(Millis(MONDAY_NOON - HOUR // 2))
     history = [d.frame for _, d in resumed.deliveries(until(0)) if d.history]
-    assert sum(len(frame) for frame in history if frame is not None) == 120 * 144
+    width = len(resumed.simulation.series)
+    assert sum(len(frame) for frame in history if frame is not None) == 120 * width
 
 
 def test_scenario_is_relative_to_the_start(tmp_path: Path) -> None:
@@ -163,9 +173,20 @@ def test_scenario_is_relative_to_the_start(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("at: 1m", "is not a list of faults. Write lines such as"),
-        ("- {at: soon, fault: cpu_spike, target: a}", "fault 1, at: .*15s, 5m or 1h30m"),
-        ("- {at: 1m, fault: flood, target: a}", "fault 1, fault: Input should be 'cpu_spike'"),
-        ("- {at: 1m, fault: cpu_spike, target: nobody}", "no service 'nobody'"),
+        ("- {at: soon, fault: cpu_spike, target: a}", "line 1, at: .*15s, 5m or 1h30m"),
+        ("- {at: 1m, fault: flood, target: a}", "line 1, fault: Input should be 'cpu_spike'"),
+        (
+            "- {at: 1m, fault: cpu_spike, target: nobody}",
+            "World 'shop' has no 'nobody'.*It can hit: api-gateway",
+        ),
+        (
+            "- {at: 1m, fault: memory_leak, target: shop-db}",
+            "'shop-db' cannot have the fault memory_leak",
+        ),
+        ("- {at: 1m, fault: zone_outage, target: zone-z}", "no 'zone-z'.*zone-a, zone-b, zone-c"),
+        ("- {at: 1m, action: pray, target: frontend}", "line 1, action: Input should be 'scale'"),
+        ("- {at: 1m, action: restart, target: nobody}", "no service 'nobody'"),
+        ("- {at: 1m, target: frontend}", "line 1, fault: Field required"),
         ("- [", "cannot be read"),
     ],
 )
@@ -182,10 +203,34 @@ def test_wrong_start_says_what_to_write() -> None:
 
 
 def test_truth_is_not_delivered() -> None:
-    got = list(source(incidents="random", chance=1.0).deliveries(until(300)))
-    assert not any(delivery.changes for _, delivery in got)
+    weights = {"deploy_regression": 1.0}
+    there = source(incidents="random", chance=1.0, weights=weights, changes_per_day=0)
+    got = list(there.deliveries(until(300)))
+    # A regression comes with a deployment, and that is all there is to be seen of it.
+    told = [change for _, delivery in got for change in delivery.changes]
+    truth = there.simulation.truths[0]
+    assert [(one.kind, one.entity, one.at) for one in told] == [
+        (ChangeKind.DEPLOY, truth.target, truth.start)
+    ]
+    assert told[0].summary == f"Deploy {truth.target} 1.0.1"
     metrics = {s.metric for _, d in got if d.frame for s in d.frame.series}
     assert not metrics & {"fault", "truth", "incident"}
+
+
+def test_each_change_is_told_once_history_included() -> None:
+    start = "2026-11-23T12:00:00Z"
+    there = source(start=start, history="6h", changes_per_day=1000)
+    got = [(one.history, one.changes) for _, one in there.deliveries(until(600))]
+    told = [change.id for _, changes in got for change in changes]
+    assert told == [change.id for change in there.simulation.changes]
+    assert len(set(told)) == len(told)
+    assert sum(len(changes) for history, changes in got if history) > 100
+    resumed = source(start=start, history="6h", changes_per_day=1000)
+    resumed.resume(until(0))
+    rest = [c.id for _, one in resumed.deliveries(until(600)) for c in one.changes]
+    live = [c.id for c in there.simulation.changes if c.at >= until(0)]
+    assert rest == live
+    assert live
 
 
 def test_plugin() -> None:
