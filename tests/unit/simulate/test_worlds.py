@@ -34,6 +34,8 @@ def test_built_in_worlds_are_what_they_say() -> None:
     assert {name: len(build().services) for name, build in BUILT_IN.items()} == {
         "shop": 12,
         "sketch": 4,
+        "online-boutique": 11,
+        "train-ticket": 75,
     }
     kinds = Counter(service.kind for service in shop().services)
     assert kinds[EntityKind.DATABASE] == 2
@@ -92,7 +94,10 @@ def test_five_thousand_services_can_be_played() -> None:
             "calls a service 'a' that it does not have",
         ),
         (lambda: generate(3), "at least 4 services, not 3"),
-        (lambda: world("moon"), "no world 'moon'.*shop, sketch, generated"),
+        (
+            lambda: world("moon"),
+            "no world 'moon'.*shop, sketch, online-boutique, train-ticket, generated",
+        ),
     ],
 )
 def test_impossible_worlds_are_refused(build: object, message: str) -> None:
