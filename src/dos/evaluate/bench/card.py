@@ -44,6 +44,8 @@ class Figure(StrEnum):
     AC3 = "ac3"
     AVG5 = "avg5"
     AC1_OF_ALL = "ac1_of_all"
+    NAMED = "named"
+    RIGHT_WHEN_NAMED = "right_when_named"
     ECE_FIRST = "ece_first"
     ECE_UNKNOWN = "ece_unknown"
     FALSE_QUIET = "false_quiet"
@@ -112,6 +114,12 @@ _TEXTS: Mapping[Figure, tuple[str, Unit, str]] = {
         Unit.SHARE,
         "Found with the true cause first, of all faults, missed ones included.",
     ),
+    Figure.NAMED: (
+        "a cause is named",
+        Unit.SHARE,
+        'Incidents about a fault whose first hypothesis is likelier than "none of these".',
+    ),
+    Figure.RIGHT_WHEN_NAMED: ("right when named", Unit.SHARE, "True causes among those named."),
     Figure.ECE_FIRST: (
         "calibration error, first",
         Unit.SHARE,

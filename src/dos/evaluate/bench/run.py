@@ -10,9 +10,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
@@ -116,13 +118,27 @@ def _collect(
 ) -> None:
     """Start every flight and keep what comes back."""
     total = sum(_work(flight) for flight in flights)
-    waiting: set[Future[_Landed]] = {pool.submit(_fly, flight) for flight in flights}
+    with _deaf():
+        waiting: set[Future[_Landed]] = {pool.submit(_fly, flight) for flight in flights}
     while waiting:
         done, waiting = wait(waiting, timeout=_LOOK, return_when=FIRST_COMPLETED)
         landed += [one.result() for one in done]
         if progress is not None:
             share = min(1.0, shared.work.value / total)
             progress(BenchProgress(share=share, flown=len(landed), planned=len(flights)))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started inside ignore Ctrl-C from their first moment, imports included."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not this thread's to change
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(flight: Flight) -> float:
@@ -146,16 +162,21 @@ def _fly(flight: Flight) -> _Landed:
         raise RuntimeError(msg)
     shared, done = _shared, 0.0
 
+    def tell() -> None:
+        nonlocal done
+        with shared.work.get_lock():
+            shared.work.value += done
+        done = 0.0
+
     def advanced(service_seconds: float) -> None:
         nonlocal done
         done += service_seconds / flight.step
         if done >= 1_000:  # the lock is shared: not at every step
-            with shared.work.get_lock():
-                shared.work.value += done
-            done = 0.0
+            tell()
 
     before = os.times()
     result = fly(flight, Control(stopped=shared.stop.is_set, advanced=advanced))
     after = os.times()
+    tell()
     cpu_seconds = after.user + after.system - before.user - before.system
     return _Landed(result=result, cpu_seconds=cpu_seconds)

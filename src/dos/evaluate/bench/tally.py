@@ -245,7 +245,14 @@ def _calibration(sheet: _Sheet) -> dict[Figure, Estimate]:
         was = np.array([right(claim) for _, claim in claims], np.bool_)
         return sheet.draws.calibration(said, was, flight)
 
+    def count(which: Callable[[Claim], bool]) -> Float64Array:
+        return sheet.per_flight(lambda _, record: sum(which(one) for one in record.claims))
+
+    named = count(lambda one: one.probability > one.unknown)
+    right = count(lambda one: one.probability > one.unknown and one.right)
     return {
+        Figure.NAMED: sheet.draws.share(named, count(lambda _: True)),
+        Figure.RIGHT_WHEN_NAMED: sheet.draws.share(right, named),
         Figure.ECE_FIRST: error(lambda one: one.probability, lambda one: one.right),
         Figure.ECE_UNKNOWN: error(lambda one: one.unknown, lambda one: one.unlisted),
     }
