@@ -38,11 +38,11 @@ def sim(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Worlds with commas between; see `dos simulate worlds`. generated:30 has a size.",
+            help="Worlds or YAML files, with commas; see `dos simulate worlds`. generated:30 has a size.",
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option(help="Flights of each kind per world (3).", min=1, max=1000)
+        int | None, typer.Option(help="Flights of each kind per world (2).", min=1, max=1000)
     ] = None,
     split: Annotated[
         Seeds, typer.Option(help="held-out: seeds from 10000 on; dev: from 0, to tune on.")

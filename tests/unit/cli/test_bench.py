@@ -92,7 +92,7 @@ def test_an_interrupted_bench_prints_what_there_is(flown: Flown) -> None:
     ("words", "code", "says"),
     [
         (["--worlds", "atlantis"], 1, "There is no world 'atlantis'"),
-        (["--worlds", "shop:7"], 1, "Only a generated world has a size"),
+        (["--worlds", "generated:7x"], 1, "Write for example generated:30"),
         (["--worlds", ","], 1, "out of range"),
         (["--seeds", "0"], 2, "--seeds"),
         (["--split", "mine"], 2, "--split"),

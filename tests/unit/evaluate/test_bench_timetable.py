@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from dos.evaluate.bench.flight import (
+    WORLDS,
     BenchOptions,
     Flight,
     FlightKind,
@@ -32,7 +34,7 @@ def spans(table: Timetable) -> list[tuple[float, float]]:
     return [(one.at, one.at + fault.duration + fault.recovery) for one, fault in built]
 
 
-@pytest.mark.parametrize("world", ["shop", "sketch", "generated:30"])
+@pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("seed", [0, 10_000])
 def test_every_type_that_fits_occurs_on_a_target_that_can_have_it(world: str, seed: int) -> None:
     one = flight(world=world, seed=seed)
@@ -118,6 +120,12 @@ class TestOptions:
     def test_no_world_is_refused(self) -> None:
         with pytest.raises(ConfigError):
             BenchOptions(worlds=())
+
+    def test_a_world_may_be_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text("nonsense: [", "utf-8")
+        with pytest.raises(ConfigError, match=r"mine\.yaml"):
+            parse_world(str(path))
 
     def test_a_generated_world_has_a_size_and_differs_by_seed(self) -> None:
         world = parse_world("generated:30")
