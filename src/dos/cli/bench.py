@@ -38,7 +38,7 @@ def sim(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Worlds or YAML files, with commas; see `dos simulate worlds`. generated:30 has a size.",
+            help="Worlds or YAML files, with commas; `generated:30` has a size.",
         ),
     ] = None,
     seeds: Annotated[
