@@ -137,7 +137,9 @@ class FaultRun:
         if now < self.triggered_at or now >= self.over_at:
             return 0.0
         grown = _share(min(now, self._recovers_at) - self.triggered_at, self.fault.ramp)
-        return grown * (1.0 - _share(max(0, now - self._recovers_at), self.fault.recovery))
+        if now < self._recovers_at:
+            return grown
+        return grown * (1.0 - _share(now - self._recovers_at, self.fault.recovery))
 
 
 def _share(elapsed: float, seconds: float) -> float:

@@ -118,6 +118,17 @@ def test_course_of_a_fault() -> None:
     assert at(25) == (FaultState.OVER, 0.0)
 
 
+def test_a_fault_that_ends_at_once_has_its_strength_until_then() -> None:
+    target = EntityId("a")
+    sudden = Fault(
+        type=FaultType.METRIC_CORRUPTION, target=target, duration=60.0, ramp=0.0, recovery=0.0
+    )
+    run = FaultRun(sudden, MONDAY_NOON)
+    seconds = (0, 30, 59, 60)
+    strengths = [run.intensity(Millis(MONDAY_NOON + at * SECOND)) for at in seconds]
+    assert strengths == [1.0, 1.0, 1.0, 0.0]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"severity": 0.0}, {"severity": 1.1}, {"duration": 0.0}, {"ramp": -1.0}]
 )
