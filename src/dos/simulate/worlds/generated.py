@@ -20,7 +20,9 @@ LEAST, MOST = 4, 10_000
 """Services of a generated world."""
 USERS_PER_SERVICE = 30.0
 """Requests per second from outside, for each service of the world."""
-ERROR_BUDGET = 0.0015
+LEAST_DEMAND = 1.0
+"""Requests per second that reach every service on an average day."""
+ERROR_BUDGET = 0.003
 """Ratio of users' requests that fail on a good day, about, wherever in the system."""
 TIMEOUTS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds that people write down as a timeout."""
@@ -85,10 +87,17 @@ def _traffic(graph: Graph, rng: Random) -> _Traffic:
     entries = dict.fromkeys(gateways, rate)
     demand = [entries.get(place, 0.0) for place in range(len(places))]
     per_request: dict[tuple[int, int], float] = {}
+    busiest: dict[int, int] = {}
     for caller in order:
+        if demand[caller] < LEAST_DEMAND:
+            above = busiest[caller]
+            per_request[above, caller] += (LEAST_DEMAND - demand[caller]) / demand[above]
+            demand[caller] = LEAST_DEMAND
         for callee, times in _shares(graph, caller, rng).items():
             per_request[caller, callee] = times
             demand[callee] += times * demand[caller]
+            if demand[busiest.setdefault(callee, caller)] < demand[caller]:
+                busiest[callee] = caller
     return _Traffic(order, per_request, demand, entries)
 
 
@@ -97,23 +106,23 @@ def _shares(graph: Graph, caller: int, rng: Random) -> dict[int, float]:
     here = graph.places[caller]
     if here.kind is EntityKind.QUEUE:
         return dict.fromkeys(graph.callees[caller], 1.0)  # each listens to all there is
-    groups: dict[bool, dict[int, float]] = {True: {}, False: {}}
+    services: dict[int, float] = {}
+    leaves: dict[int, float] = {}
     times: dict[int, float] = {}
     for callee in graph.callees[caller]:
         kind = graph.places[callee].kind
         if kind is EntityKind.QUEUE:
             times[callee] = rng.uniform(0.05, 0.5)
         else:
-            groups[kind in _LEAVES][callee] = rng.lognormvariate(0.0, 1.2)
-    for leaves, drawn in groups.items():
-        if leaves:
-            total = rng.uniform(0.5, 2.0)
-        elif here.kind is EntityKind.GATEWAY:
-            total = rng.uniform(1.0, 1.3)
-        else:
-            total = rng.uniform(0.3, 1.3)
+            (leaves if kind in _LEAVES else services)[callee] = rng.lognormvariate(0.0, 1.2)
+    # Who knows many calls more of them, but not all: requests differ.
+    calls = rng.uniform(0.4, 1.1) * len(services) ** 0.6
+    if here.kind is EntityKind.GATEWAY:
+        calls = rng.uniform(1.0, 1.3)
+    queries = rng.uniform(0.5, 1.5) * len(leaves) ** 0.6
+    for drawn, total in ((services, calls), (leaves, queries)):
         whole = sum(drawn.values())
-        times |= {callee: max(0.002, total * one / whole) for callee, one in drawn.items()}
+        times |= {callee: total * one / whole for callee, one in drawn.items()}
     return times
 
 
@@ -150,7 +159,7 @@ def _service(
     if kind is EntityKind.SERVICE and rng.random() < SCALED:
         replicas = rng.choice([3, 4, 5])
         cpu = rng.uniform(0.42, 0.5)
-        scales = Autoscaler(at_least=replicas - 1, at_most=3 * replicas, target=SCALED_TARGET)
+        scales = Autoscaler(at_least=replicas, at_most=3 * replicas, target=SCALED_TARGET)
     return SimulatedService(
         name=name,
         kind=kind,

@@ -138,7 +138,7 @@ def _services() -> tuple[SimulatedService, ...]:
             memory=0.35,
             error_rate=0.0004,
             version="0.10.2",
-            autoscale=Autoscaler(at_least=3, at_most=10, target=0.6),
+            autoscale=Autoscaler(at_least=4, at_most=12, target=0.6),
         ),
         _go("productcatalogservice", cpu=0.38, time=0.0015, replicas=3),
         _managed(
@@ -146,7 +146,7 @@ def _services() -> tuple[SimulatedService, ...]:
             cpu=0.45,
             time=0.001,
             memory=0.4,
-            scales=Autoscaler(at_least=2, at_most=8, target=0.65),
+            scales=Autoscaler(at_least=2, at_most=8, target=0.55),
         ),
         _managed("cartservice", cpu=0.3, time=0.003, memory=0.45),
         _managed("recommendationservice", cpu=0.4, time=0.007, memory=0.5),

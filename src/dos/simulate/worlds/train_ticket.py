@@ -51,9 +51,9 @@ _WRITES = {
 """Queries for a request of those that mostly write; the others mostly read, once or a bit more."""
 _READS = {"order": 1.3, "order-other": 1.3, "food": 0.6, "user": 1.1, "travel": 1.1, "travel2": 1.1}
 _SCALED = {
-    "order": Autoscaler(at_least=2, at_most=8, target=0.6),
-    "seat": Autoscaler(at_least=2, at_most=8, target=0.6),
-    "station": Autoscaler(at_least=2, at_most=6, target=0.65),
+    "order": Autoscaler(at_least=3, at_most=8, target=0.6),
+    "seat": Autoscaler(at_least=3, at_most=8, target=0.6),
+    "station": Autoscaler(at_least=3, at_most=6, target=0.65),
     "travel": Autoscaler(at_least=3, at_most=10, target=0.6),
 }
 _ROUTED = {
@@ -199,11 +199,11 @@ def _doors() -> tuple[SimulatedService, SimulatedService]:
 
 
 def _service(name: str) -> SimulatedService:
-    """A Spring Boot service; the busiest four scale, the busy ones have a third replica."""
+    """A Spring Boot service; the busiest four scale."""
     scaled = _SCALED.get(name)
     return SimulatedService(
         name=_id(name),
-        replicas=scaled.at_least + 1 if scaled else 2,
+        replicas=scaled.at_least if scaled else 2,
         cpu=0.47 if scaled else 0.34,
         service_time=_TIMES[name] / 1000.0,
         dispersion=0.9,
