@@ -21,6 +21,11 @@ WAYS = (
 """Metric and factor: unit errors and lost series, as they happen."""
 
 
+def garbled(run: str) -> tuple[str, float]:
+    """The metric that the fault run of that id corrupts, and the factor that it shows."""
+    return Random(run).choice(WAYS)  # noqa: S311  a simulation, not a secret
+
+
 class MetricCorruption(Kind):
     """One metric silently shows something else."""
 
@@ -36,5 +41,5 @@ class MetricCorruption(Kind):
         self, run: FaultRun, strength: float, effects: Effects, physics: Physics, now: Millis
     ) -> None:
         """Garble one metric, the same one for the whole course."""
-        metric, factor = Random(run.id).choice(WAYS)  # noqa: S311  a simulation, not a secret
+        metric, factor = garbled(run.id)
         effects.corrupted.append(Corruption(service=run.fault.target, metric=metric, factor=factor))
