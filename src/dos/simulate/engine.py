@@ -175,6 +175,11 @@ class Simulation:
         return tuple(self._performed)
 
     @property
+    def watched(self) -> int:
+        """How many actions are compared with the world without them at present."""
+        return len(self._watched)
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """Every change of the system so far, oldest first."""
         return tuple(self.operations.changes)

@@ -2,7 +2,7 @@
 
 One task plays a tick a second on the injected clock; the ASGI application reads what it has
 counted. Both run on one event loop, so that no lock is needed. Prometheus finds one target per
-service at `/targets` (HTTP service discovery). `/faults` is the control endpoint.
+service at `/targets` (HTTP service discovery). `/faults` and `/actions` are the control endpoint.
 """
 
 from __future__ import annotations
@@ -20,52 +20,24 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dos.kit.clock import Clock, to_rfc3339
-from dos.kit.duration import Duration
+from dos.kit.clock import Clock
 from dos.kit.errors import ConfigError, PermanentError
 from dos.kit.secret import Secret
 from dos.model.entity import EntityKind
 from dos.model.ids import EntityId
-from dos.simulate.engine import Simulation, Truth
+from dos.simulate.control import ActionRequest, FaultRequest, act, action_shown, fault_shown, inject
+from dos.simulate.engine import Simulation
 from dos.simulate.families import Counters, pods_of
-from dos.simulate.faults import Fault, FaultType
-from dos.simulate.kinds import KINDS
 
 _MOST_BODY = 64 * 1024
 """Bytes a request to the control endpoint may have."""
 TICK_SECONDS = 1.0
-
-
-class FaultRequest(BaseModel):
-    """Body of `POST /faults`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    type: FaultType
-    service: str
-    severity: float = Field(default=0.7, gt=0, le=1)
-    duration: Duration = Field(default=180.0, gt=0)
-    ramp: Duration | None = None
-    """What is usual for the type, where it is not given."""
-    recovery: Duration | None = None
-
-    def build(self) -> Fault:
-        """As the fault it asks for."""
-        kind = KINDS[self.type]
-        return Fault(
-            type=self.type,
-            target=EntityId(self.service),
-            severity=self.severity,
-            duration=self.duration,
-            ramp=kind.ramp if self.ramp is None else self.ramp,
-            recovery=kind.recovery if self.recovery is None else self.recovery,
-        )
 
 
 class Exporter:
@@ -74,7 +46,8 @@ class Exporter:
     Args:
         simulation: Its step is the simulated time of one second of the clock.
         clock: Paces the ticks.
-        control: Who may use `/faults`: anybody (on loopback), nobody, or bearers of a token.
+        control: Who may use `/faults` and `/actions`: anybody (on loopback), nobody, or bearers of
+            a token.
     """
 
     def __init__(
@@ -98,6 +71,8 @@ class Exporter:
                 Route("/faults", self._guarded(self._list), methods=["GET"]),
                 Route("/faults", self._guarded(self._inject), methods=["POST"]),
                 Route("/faults", self._guarded(self._clear), methods=["DELETE"]),
+                Route("/actions", self._guarded(self._list_actions), methods=["GET"]),
+                Route("/actions", self._guarded(self._act), methods=["POST"]),
             ]
         )
 
@@ -151,30 +126,28 @@ class Exporter:
         return Response(self.text(service), media_type=CONTENT_TYPE_LATEST)
 
     async def _list(self, _: Request) -> Response:
-        return JSONResponse({"faults": [_shown(truth) for truth in self.simulation.truths]})
+        return JSONResponse({"faults": [fault_shown(one) for one in self.simulation.truths]})
+
+    async def _list_actions(self, _: Request) -> Response:
+        return JSONResponse({"actions": [action_shown(one) for one in self.simulation.actions]})
 
     async def _inject(self, request: Request) -> Response:
-        if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            return _problem(415, "Send the fault as application/json.")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MOST_BODY:
-                return _problem(413, f"A fault takes at most {_MOST_BODY} bytes.")
-        try:
-            wanted = FaultRequest.model_validate_json(bytes(body))
-            self.simulation.inject(wanted.build())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "body"
-            return _problem(422, f"{where}: {first['msg']}.")
-        except ConfigError as error:
-            return _problem(422, str(error))
-        return JSONResponse(_shown(self.simulation.truths[-1]), status_code=201)
+        def make(body: bytes) -> dict[str, object]:
+            wanted = FaultRequest.model_validate_json(body)
+            return fault_shown(inject(self.simulation, wanted.build()))
 
-    async def _clear(self, _: Request) -> Response:
+        return await _made(request, make)
+
+    async def _act(self, request: Request) -> Response:
+        def make(body: bytes) -> dict[str, object]:
+            wanted = ActionRequest.model_validate_json(body)
+            return action_shown(act(self.simulation, wanted.build()))
+
+        return await _made(request, make)
+
+    async def _clear(self, request: Request) -> Response:
         self.simulation.clear()
-        return JSONResponse({"faults": [_shown(truth) for truth in self.simulation.truths]})
+        return await self._list(request)
 
     def _guarded(
         self, handle: Callable[[Request], Awaitable[Response]]
@@ -204,16 +177,23 @@ class _Collected:
         return self._families
 
 
-def _shown(truth: Truth) -> dict[str, object]:
-    return {
-        "id": truth.id,
-        "type": truth.fault.value,
-        "service": truth.target,
-        "severity": truth.severity,
-        "start": to_rfc3339(truth.start),
-        "end": None if truth.end is None else to_rfc3339(truth.end),
-        "affected": list(truth.affected),
-    }
+async def _made(request: Request, make: Callable[[bytes], dict[str, object]]) -> Response:
+    """What `make` makes of the body, or why not."""
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        return _problem(415, "Send what is wanted as application/json.")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _MOST_BODY:
+            return _problem(413, f"A request takes at most {_MOST_BODY} bytes.")
+    try:
+        return JSONResponse(make(bytes(body)), status_code=201)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        return _problem(422, f"{where}: {first['msg']}.")
+    except ConfigError as error:
+        return _problem(422, str(error))
 
 
 def _problem(status: int, detail: str) -> Response:

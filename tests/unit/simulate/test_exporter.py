@@ -175,7 +175,7 @@ async def test_a_fault_is_injected_seen_and_cleared() -> None:
 @pytest.mark.parametrize(
     ("body", "status", "detail"),
     [
-        ({"type": "cpu_spike", "service": "nobody"}, 422, "no service 'nobody'"),
+        ({"type": "cpu_spike", "service": "nobody"}, 422, "World 'shop' has no 'nobody'"),
         ({"type": "flood", "service": "frontend"}, 422, "type: Input should be 'cpu_spike'"),
         ({"type": "cpu_spike", "service": "frontend", "severity": 2}, 422, "severity: "),
         ({"type": "cpu_spike", "service": "frontend", "x": 1}, 422, "x: Extra inputs"),
