@@ -48,7 +48,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     world: str = "shop"
-    """`shop`, `sketch` or `generated`."""
+    """`shop`, `sketch`, `online-boutique`, `train-ticket`, `generated`, or a YAML file with one."""
     services: int = Field(default=50, ge=4, le=10_000)
     """Size of a generated world."""
     seed: int = 0
