@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -115,7 +116,7 @@ class World:
 
     Raises:
         ConfigError: Two services or nodes of one name, a call of an unknown service, a service in
-            an unknown zone, messages without a queue, or a cycle.
+            an unknown zone, the same call twice, messages without a queue, or a cycle.
     """
 
     name: str
@@ -131,7 +132,7 @@ class World:
         if not self.nodes:
             object.__setattr__(self, "nodes", _nodes_for(self.name, self.services))
         _check_names(self)
-        _check_messages(self)
+        _check_calls(self)
         object.__setattr__(self, "_level", self._levels())
 
     def level(self, service: EntityId) -> int:
@@ -230,8 +231,13 @@ def _check_names(world: World) -> None:
                 raise ConfigError(msg, remedy=f"Use some of: {', '.join(sorted(zones))}.")
 
 
-def _check_messages(world: World) -> None:
-    """Messages go into a queue or come out of one, and nothing else comes out of one."""
+def _check_calls(world: World) -> None:
+    """None is there twice; messages go into a queue or come out of one, and nothing else does."""
+    if len({(call.caller, call.callee) for call in world.calls}) != len(world.calls):
+        pairs = Counter((call.caller, call.callee) for call in world.calls)
+        caller, callee = pairs.most_common(1)[0][0]
+        msg = f"World {world.name!r} has two calls of {callee} by {caller}."
+        raise ConfigError(msg, remedy="Make it one: per_request adds up.")
     queues = {service.id for service in world.services if service.kind is EntityKind.QUEUE}
     for call in world.calls:
         message, arrow = call.kind is EdgeKind.MESSAGE, f"{call.caller} calls {call.callee}"
