@@ -42,7 +42,7 @@ def test_whole_flights_are_resampled_and_not_faults() -> None:
     assert together.low is not None
     assert together.high is not None
     spread = 2 * 1.96 * math.sqrt(0.25 / 20)
-    assert together.high - together.low == pytest.approx(spread, rel=0.2)
+    assert together.high - together.low == pytest.approx(spread, rel=0.1)
 
 
 def test_the_interval_covers_the_truth() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_faults_come_alone_or_at_once_and_rest_between() -> None:
                 rests += 1
             ends = max(ends, end)
     assert 0.05 < met / (met + rests) < 0.3
+
+
+def test_what_comes_at_once_comes_elsewhere() -> None:
+    pairs = 0
+    for seed in range(20):
+        faults = timetable(flight(seed=seed)).faults
+        for before, after in pairwise(faults):
+            if after.at < before.at + before.duration:
+                pairs += 1
+                assert before.target != after.target
+    assert pairs > 20
 
 
 def test_the_same_flight_has_the_same_timetable_and_another_has_not() -> None:
