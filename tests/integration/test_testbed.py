@@ -54,7 +54,7 @@ rca: {{reassess_every: 5s}}
 
 
 @contextlib.contextmanager
-def testbed(command: list[str], folder: Path, *options: str) -> Iterator[tuple[str, int]]:
+def lives(command: list[str], folder: Path, *options: str) -> Iterator[tuple[str, int]]:
     """A testbed that is ready: URL of its door, and process id."""
     port = unused_port()
     door = f"http://127.0.0.1:{port}"
@@ -90,7 +90,7 @@ def test_the_testbed_lives_heals_and_ends(tmp_path: Path, dos_command: list[str]
     """All processes answer, one that is killed comes back, and none is left at the end."""
     require_binary("prometheus")
     require_binary("redis-server")
-    with testbed(dos_command, tmp_path, "--prometheus", "--scrape-interval", "1s") as (door, _):
+    with lives(dos_command, tmp_path, "--prometheus", "--scrape-interval", "1s") as (door, _):
         before = processes(door)
         assert set(before) == {one.name for one in SHOP} | {"redis", "prometheus"}
         prometheus = f"http://127.0.0.1:{before['prometheus']['port']}/api/v1/query?query="
@@ -201,7 +201,7 @@ def test_five_real_faults_are_found_and_ranked_first(
 ) -> None:
     require_binary("redis-server")
     with contextlib.ExitStack() as stack:
-        door, _ = stack.enter_context(testbed(dos_command, tmp_path / "testbed"))
+        door, _ = stack.enter_context(lives(dos_command, tmp_path / "testbed"))
         prometheus = prometheus_server(configuration(door, scrape_interval=1.0))
         time.sleep(SETTLED + BASELINE)
         dos = stack.enter_context(
