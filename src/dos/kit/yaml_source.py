@@ -107,7 +107,7 @@ def parse(data: bytes, source: str, *, list_as: str | None = None) -> Document:
         DocumentError: Too large, not UTF-8, or not such YAML.
     """
     if len(data) > MAX_BYTES:
-        raise _refusal(source, "is larger than 1 MiB; a configuration is a few KiB")
+        raise _refusal(source, "is larger than 1 MiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -203,10 +203,28 @@ class World:
                 if waiting[callee] == 0:
                     ready.append(callee)
         if len(ready) < len(self.services):
-            stuck = sorted(service for service, callers in waiting.items() if callers > 0)
-            msg = f"World {self.name!r} has a cycle of calls through {', '.join(stuck[:5])}."
+            stuck = {service for service, callers in waiting.items() if callers > 0}
+            msg = (
+                f"World {self.name!r} has a cycle of calls through {', '.join(self._cycle(stuck))}."
+            )
             raise ConfigError(msg, remedy="Remove one of the calls: calls must form a DAG.")
         return level
+
+    def _cycle(self, stuck: set[EntityId]) -> list[EntityId]:
+        """Services that call each other in a circle, in that order.
+
+        Args:
+            stuck: Services each of which has a caller among them.
+        """
+        above = {call.callee: call.caller for call in self.calls if call.caller in stuck}
+        seen: list[EntityId] = []
+        here = min(stuck)
+        while here not in seen:
+            seen.append(here)
+            here = above[here]
+        circle = seen[seen.index(here) :][::-1]
+        first = circle.index(min(circle))
+        return circle[first:] + circle[:first]
 
 
 def _check_names(world: World) -> None:

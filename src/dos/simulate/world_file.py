@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +29,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from dos.kit import yaml_source
-from dos.kit.duration import Duration, format_duration, parse_duration
+from dos.kit.duration import Duration, parse_duration
 from dos.kit.errors import ConfigError
 from dos.kit.yaml_source import Document, DocumentError, Location, Problem
 from dos.model.entity import EntityKind
@@ -44,6 +44,7 @@ MOST_PROBLEMS = 20
 _PLAIN_SERVICE = SimulatedService(name="")
 _PLAIN_CALL = Call(caller=EntityId(""), callee=EntityId(""))
 """What is assumed where nothing is written."""
+_DURATIONS = {"service_time", "timeout"}
 _ID = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 
 
@@ -83,13 +84,16 @@ Name = Annotated[str, AfterValidator(_name)]
 ServiceName = Annotated[str, AfterValidator(_service_id)]
 
 
+def _anything(value: object) -> object:
+    """Nothing written means that all is as usual."""
+    return {} if value is None else value
+
+
 def _times(value: object) -> object:
-    """`0.5` for `{per_request: 0.5}`, and nothing for one call for each request."""
-    if value is None:
-        return {}
+    """`0.5` for `{per_request: 0.5}`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return {"per_request": value}
-    return value
+    return _anything(value)
 
 
 class CallFile(BaseModel):
@@ -182,7 +186,9 @@ class WorldFile(BaseModel):
     """What to call it."""
     entries: dict[ServiceName, Annotated[float, Field(gt=0, le=10_000_000)]] = Field(min_length=1)
     """Requests per second that users bring to each entry point, averaged over the week."""
-    services: dict[ServiceName, ServiceFile] = Field(min_length=1, max_length=MOST_SERVICES)
+    services: dict[ServiceName, Annotated[ServiceFile, BeforeValidator(_anything)]] = Field(
+        min_length=1, max_length=MOST_SERVICES
+    )
     """The services by name, or by `namespace/name`."""
     nodes: dict[Name, Name] = Field(default={}, max_length=MOST_NODES)
     """The zone of each machine; if left out, one machine for each dozen of replicas."""
@@ -246,7 +252,7 @@ def build(document: Document) -> World:
 def write(world: World) -> str:
     """`world` as the text of a file; sizes as `cpu`, the machines one by one.
 
-    Large worlds do not fit into a file that can be read again: about 2,000 services do.
+    Large worlds do not fit into a file that can be read again: about 1,500 services do.
     """
     calls: dict[EntityId, dict[str, object]] = {one.id: {} for one in world.services}
     kinds = {one.id: one.kind for one in world.services}
@@ -414,12 +420,8 @@ def _written_service(one: SimulatedService, calls: Mapping[str, object]) -> dict
     said: dict[str, object] = {}
     if one.kind is not EntityKind.SERVICE:
         said["kind"] = _WORDS[one.kind].value
-    for field in ("replicas", "cpu", "dispersion", "memory", "error_rate", "version", "disk"):
-        value = getattr(one, field)
-        if value != getattr(_PLAIN_SERVICE, field):
-            said[field] = value
-    if one.service_time != _PLAIN_SERVICE.service_time:
-        said["service_time"] = _written_duration(one.service_time)
+    said |= _unusual(one, _PLAIN_SERVICE, ("replicas", "cpu", "service_time", "dispersion"))
+    said |= _unusual(one, _PLAIN_SERVICE, ("memory", "error_rate", "version", "disk"))
     if one.zones:
         said["zones"] = list(one.zones)
     if one.autoscale is not None:
@@ -439,17 +441,24 @@ def _written_call(call: Call, kinds: Mapping[EntityId, EntityKind]) -> object:
     said: dict[str, object] = {}
     if call.kind is not _usual(kinds[call.caller], kinds[call.callee]):
         said["kind"] = call.kind.value
-    said["per_request"] = call.per_request
-    if call.timeout != _PLAIN_CALL.timeout:
-        said["timeout"] = _written_duration(call.timeout)
-    for field in ("retries", "retry_budget", "criticality", "breaker"):
-        value = getattr(call, field)
-        if value != getattr(_PLAIN_CALL, field):
-            said[field] = value
-    return call.per_request if list(said) == ["per_request"] else said
+    said |= _unusual(call, _PLAIN_CALL, ("per_request", "timeout", "retries", "retry_budget"))
+    said |= _unusual(call, _PLAIN_CALL, ("criticality", "breaker"))
+    return said if said.keys() - {"per_request"} else call.per_request
+
+
+def _unusual(
+    one: SimulatedService | Call, plain: SimulatedService | Call, fields: Sequence[str]
+) -> dict[str, object]:
+    """The fields in which `one` is not like `plain`, as they are written."""
+    values = {field: getattr(one, field) for field in fields}
+    return {
+        field: _written_duration(value) if field in _DURATIONS else value
+        for field, value in values.items()
+        if value != getattr(plain, field)
+    }
 
 
 def _written_duration(seconds: float) -> str | float:
-    """`250ms` where that is exactly as long."""
-    text = format_duration(seconds)
-    return text if parse_duration(text) == seconds else seconds
+    """`250ms` or `1.5s` where that is exactly as long."""
+    text = f"{1000 * seconds:.12g}ms" if seconds < 1 else f"{seconds:.12g}s"
+    return text if "e" not in text and parse_duration(text) == seconds else seconds
