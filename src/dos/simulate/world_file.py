@@ -338,7 +338,8 @@ def _sized(document: Document, content: WorldFile, world: World) -> World:
                     f"{demand[service.id]:.4g} reach it; write {demand[service.id] / 0.5:.0f} "
                     "for a CPU ratio of 0.5"
                 )
-                problems.append(_problem(document, ("services", name, "capacity"), message))
+                place = ("services", name, "capacity")
+                problems.append(_problem(document, place, message, value=True))
             # Nobody may reach it at all; it is not idle for that.
             service = replace(service, cpu=max(cpu, 1e-6))
         services.append(service)
@@ -368,19 +369,26 @@ def _misfits(document: Document, content: WorldFile) -> Iterator[Problem]:
                 yield _problem(document, place, f"is no service{_nearest(callee, known)}")
 
 
-def _problem(document: Document, location: Location, message: str) -> Problem:
-    """A problem at `location`, or at what is around it where the file does not have it."""
-    mark = None
-    for depth in range(len(location), 0, -1):
-        mark = document.keys.get(location[:depth]) or document.values.get(location[:depth])
-        if mark is not None:
-            break
-    return Problem(source=document.source, mark=mark, location=location, message=message)
+def _problem(
+    document: Document, location: Location, message: str, *, value: bool = False
+) -> Problem:
+    """A problem with a key, or its value, or what is around where the file does not have it."""
+    places = (document.values, document.keys) if value else (document.keys, document.values)
+    marks = (
+        place[location[:depth]]
+        for depth in range(len(location), 0, -1)
+        for place in places
+        if location[:depth] in place
+    )
+    return Problem(
+        source=document.source, mark=next(marks, None), location=location, message=message
+    )
 
 
 def _explain(document: Document, details: ErrorDetails) -> Problem:
     """What pydantic found, in words and with its place."""
     location = tuple(part for part in details["loc"] if part != "[key]")
+    on_key = len(location) < len(details["loc"]) or details["type"] == "extra_forbidden"
     message = details["msg"].removeprefix("Value error, ")
     if details["type"] == "extra_forbidden":
         known = list(_model_at(location[:-1]).model_fields)
@@ -390,7 +398,7 @@ def _explain(document: Document, details: ErrorDetails) -> Problem:
         message = "is missing"
     else:
         message = message[:1].lower() + message[1:]
-    return _problem(document, location, message)
+    return _problem(document, location, message, value=not on_key)
 
 
 def _model_at(location: Location) -> type[BaseModel]:
