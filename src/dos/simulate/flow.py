@@ -46,6 +46,8 @@ class Effects:
     """`[service]` share of the capacity that can be used because of a lock held too long."""
     pool: Float64Array
     """`[service]` share of the pool of in-flight requests that is left."""
+    patience: Float64Array
+    """`[service]` factor on the time for which its backlog may grow before it refuses requests."""
     demand: Float64Array
     """`[service]` factor on what users bring."""
     missed: Float64Array
@@ -57,13 +59,13 @@ class Effects:
     wanted: Float64Array
     """`[call]` factor on the calls per request."""
     storm: Float64Array
-    """`[call]` 0 to 1: how far retries go beyond their budget, with no breaker to stop them."""
+    """`[call]` 0 to 1: how many retries come on top of the budget, with no breaker to stop them."""
     node_burn: Float64Array
     """`[node]` share of the machine's CPU taken by a neighbour."""
     node_out: Float64Array
     """`[node]` share of the machine that is gone."""
     node_errors: Float64Array
-    """`[node]` ratio of requests that its replicas fail."""
+    """`[node]` ratio of requests that its replicas fail; stores check no tokens and are spared."""
     node_skew: Float64Array
     """`[node]` seconds its clock is ahead."""
     corrupted: list[Corruption] = field(default_factory=list)
@@ -84,6 +86,7 @@ class Effects:
             capacity=np.ones(services),
             lock=np.ones(services),
             pool=np.ones(services),
+            patience=np.ones(services),
             demand=np.ones(services),
             missed=np.ones(services),
             unreached=np.zeros(calls),
@@ -105,6 +108,10 @@ class State:
     """Requests waiting."""
     held: Float64Array
     """Mean seconds a request holds its place in the pool, smoothed."""
+    stride: Float64Array
+    """How far that moves in one tick where the pool is full, as a logarithm."""
+    rising: BoolArray
+    """Whether it moved up in the last tick."""
     failing: Float64Array
     """`[call]` ratio of calls that fail, smoothed."""
     garbage: Float64Array
@@ -170,7 +177,9 @@ class Calling:
     held_back: Float64Array
     """Ratio of wanted calls that a breaker fails at once."""
     tries: Float64Array
-    """Calls made for each one wanted."""
+    """Calls made for each one wanted, one after the other."""
+    besides: Float64Array
+    """Calls made besides for each one wanted, in a retry storm; nobody waits for them."""
     reaching: Float64Array
     """Calls that reach the callee for one request of the caller."""
 

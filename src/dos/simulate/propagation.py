@@ -28,7 +28,7 @@ from dos.simulate.layout import Layout
 from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
 
-PATIENCE = 1.0
+PATIENCE = 0.5
 """Seconds of work that may wait in a service's backlog before it refuses requests."""
 BACKLOG_OF_QUEUE = 3600.0
 """The same for the consumers of a queue, whose work waits in the queue."""
@@ -38,12 +38,22 @@ BREAKER_PROBES = 0.3
 """Ratio of calls let through to a callee that fails entirely."""
 REPEATS = 0.6
 """Share of failures that would fail again at once; a retry mends the others."""
-STORM_RETRIES = 4.0
-"""Retries for each call that a client without budget and breaker makes at most."""
+STORM_RETRIES = 6.0
+"""Calls that come on top for each failed one at most, where each layer above tries again by itself
+(three tries at each of two layers make nine: Beyer et al., Site Reliability Engineering, 2016,
+chapter 22)."""
 REACTION = 8.0
 """Seconds in which pools, retries and breakers follow what they observe."""
 MOST_REACTION = 0.35
 """Of the way at most in one tick: a loop that reacts fully to the tick before swings forever."""
+CROWDED = 0.7
+"""Share of a pool in use from which on it may be what limits a service."""
+LEAST_STRIDE, MOST_STRIDE = 0.005, 0.5
+"""Logarithms of the factor by which what a full pool lets in changes from tick to tick."""
+CALMER, BOLDER = 0.5, 1.1
+"""Factors on that stride when it swings and when it does not."""
+LEAST_UP = 0.05
+"""Share of its capacity that is counted on however few replicas are left, against division by 0."""
 IDLE_CPU = 0.03
 """CPU ratio of a service without traffic."""
 PAUSE = 0.12
@@ -101,6 +111,8 @@ class Physics(Layout):
             coming=zeros[5],
             starting=zeros[6],
             rolling=zeros[7],
+            stride=np.full(count, MOST_STRIDE),
+            rising=np.zeros(count, np.bool_),
             demanded=self.cpu.copy(),
             idle_for=zeros[8],
             lost=zeros[9],
@@ -125,16 +137,17 @@ class Physics(Layout):
         disk = upkeep.disk_of(self, state)
         speed = self._speed(state, memory, wander, effects)
         ready = upkeep.replicas_ready(self, state)
-        up = effects.capacity * np.maximum(0.05, ready / self.replicas)
+        up = effects.capacity * np.maximum(LEAST_UP, ready / self.replicas)
         capacity = self.capacity * speed * up
         usable = capacity * effects.lock
-        limit = np.minimum(usable, self.pool * effects.pool * up / state.held)
+        pool = self.pool * effects.pool * up
+        limit = np.minimum(usable, pool / state.held)
 
         missed = self._missed(state, effects)
         calling = self._calling(state, effects, missed)
         users = demand * effects.demand
         arrivals, served, call_rate = self._down(state, users, limit, calling.reaching)
-        refused = self._queue_up(state, arrivals, served, limit)
+        refused = self._queue_up(state, arrivals, served, limit, effects.patience)
         utilisation = served / usable
         # What a consumer leaves behind waits in the queue, not in its requests.
         behind = np.where(self.consumer, 0.0, state.backlog / limit)
@@ -147,11 +160,13 @@ class Physics(Layout):
         answers = self._up(spent, calling, effects)
 
         latency = answers.latency
-        cpu = self._cpu(served / capacity, state, effects)
+        # What has no replica left uses no CPU.
+        there = np.minimum(1.0, ready / (LEAST_UP * self.replicas))
+        cpu = there * self._cpu(served / capacity, state, effects)
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
         follow = min(MOST_REACTION, 1.0 - math.exp(-step / REACTION))
-        state.held += follow * (latency - behind - state.held)
+        self._hold(state, latency - behind, served, pool)
         state.failing += follow * (answers.call_failures - state.failing)
         upkeep.use_disk(self, state, served, effects.fill, step)
         if self.autoscaled.any():
@@ -244,8 +259,8 @@ class Physics(Layout):
         if full.any():
             success = success * (1.0 - self.write_share * full)
         if effects.node_errors.any():
-            failing = np.where(state.drained, 0.0, effects.node_errors)
-            success = success * (1.0 - self.share_of_nodes(failing))
+            failing = self.share_of_nodes(np.where(state.drained, 0.0, effects.node_errors))
+            success = success * (1.0 - np.where(self.stateful, 0.0, failing))
         return success
 
     def _missed(self, state: State, effects: Effects) -> Float64Array:
@@ -263,13 +278,14 @@ class Physics(Layout):
         again = np.minimum(self.retry_budget, again)
         if storm.any():
             held_back = held_back * (1.0 - storm)
-            again = again + storm * (STORM_RETRIES * failing - again)
         tries = (1.0 - held_back) * (1.0 + again)
         wanted = self.per_request * effects.wanted
         for place in np.flatnonzero(missed > 1.0):
             wanted[self.behind_cache(self.services[place].id)] *= missed[place]
-        reaching = wanted * tries * (1.0 - effects.unreached)
-        return Calling(wanted, again, held_back, tries, reaching)
+        # Nobody waits for what a client asks again after it gave up, or its own client did.
+        besides = storm * STORM_RETRIES * failing
+        reaching = wanted * (tries + besides) * (1.0 - effects.unreached)
+        return Calling(wanted, again, held_back, tries, besides, reaching)
 
     def _down(
         self, state: State, demand: Float64Array, limit: Float64Array, reaching: Float64Array
@@ -293,11 +309,16 @@ class Physics(Layout):
         return arrivals, served, call_rate
 
     def _queue_up(
-        self, state: State, arrivals: Float64Array, served: Float64Array, limit: Float64Array
+        self,
+        state: State,
+        arrivals: Float64Array,
+        served: Float64Array,
+        limit: Float64Array,
+        patience: Float64Array,
     ) -> Float64Array:
         """Update the backlog; the ratio `[service]` of arrivals refused."""
         backlog = np.maximum(0.0, state.backlog + (arrivals - served) * self.step_seconds)
-        room = limit * np.where(self.consumer, BACKLOG_OF_QUEUE, PATIENCE)
+        room = limit * np.where(self.consumer, BACKLOG_OF_QUEUE, PATIENCE * patience)
         state.backlog = np.minimum(backlog, room)
         refused = (backlog - state.backlog) / self.step_seconds
         return np.minimum(1.0, refused / np.maximum(arrivals, 1e-9))
@@ -313,9 +334,10 @@ class Physics(Layout):
         """Mean and variance `[service]` of the seconds spent here, `behind` in the backlog."""
         time = self.service_time / speed
         servers = np.maximum(1.0, self.servers * up)
-        # Who waits for a lock waits as for a server.
+        # Who waits for a lock waits as for a server. A backlog is the queue itself: who stands in
+        # it does not wait a second time.
         wait = np.minimum(PATIENCE, wait_for_server(time, servers, utilisation))
-        mean = time + wait + behind + effects.delay
+        mean = time + np.maximum(wait, behind) + effects.delay
         variance = (
             np.square(self.dispersion * time)
             + np.square(wait)
@@ -393,6 +415,34 @@ class Physics(Layout):
         unanswered = held_back + (1.0 - held_back) * failed * (1.0 - mended)
         lost: Float64Array = np.minimum(self.criticality[calls] * unanswered, 0.999)
         return lost
+
+    def _hold(
+        self, state: State, seen: Float64Array, served: Float64Array, pool: Float64Array
+    ) -> None:
+        """Follow the seconds `[service]` for which requests hold a place in the pool.
+
+        A full pool lets in as many requests as leave it. That settles in far less than a tick, and
+        who follows the tick before swings for ever between too many and too few. So a full pool
+        starts from what is served now and moves by a stride that halves with each change of
+        direction (as Rprop does: Riedmiller and Braun, A Direct Adaptive Method for Faster
+        Backpropagation Learning, ICNN 1993).
+
+        Args:
+            seen: `[service]` seconds for which a request of this tick holds its place.
+            served: `[service]` requests per second.
+            pool: `[service]` places.
+        """
+        follow = min(MOST_REACTION, 1.0 - math.exp(-self.step_seconds / REACTION))
+        full = (served * seen > CROWDED * pool) | (served * state.held > 0.99 * pool)
+        held = np.where(full, np.maximum(state.held, pool / np.maximum(served, 1e-9)), state.held)
+        gap = np.log(np.maximum(seen, 1e-6) / held)
+        up = gap > 0
+        factor = np.where(up == state.rising, BOLDER, CALMER)
+        stride = np.clip(state.stride * factor, LEAST_STRIDE, MOST_STRIDE)
+        state.stride = np.where(full, stride, MOST_STRIDE)
+        state.rising = up
+        moved = held * np.exp(np.clip(gap, -state.stride, state.stride))
+        state.held = np.where(full, moved, held + follow * (seen - held))
 
     def _waiting(self, state: State, served: Float64Array, own: Float64Array) -> Float64Array:
         """Requests queueing, by Little's law; a queue's messages are its consumers' backlog."""

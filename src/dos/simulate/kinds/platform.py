@@ -10,12 +10,12 @@ from dos.simulate.kinds.base import Kind
 from dos.simulate.propagation import Physics
 from dos.simulate.world import World
 
-MOST_STOLEN = 0.9
+MOST_STOLEN = 0.75
 """Share of a node's CPU that a neighbour of full severity takes."""
 MOST_SKEW = 300.0
 """Seconds by which a clock runs ahead at full severity."""
 MOST_REFUSED = 0.6
-"""Ratio of requests refused by replicas with such a clock: their tokens are not valid yet."""
+"""Ratio of requests refused by services with such a clock: their tokens have expired already."""
 
 
 class _OfNode(Kind):
@@ -42,7 +42,7 @@ class NoisyNeighbour(_OfNode):
 
 
 class ClockSkew(_OfNode):
-    """A machine's clock runs ahead: tokens are not valid yet, signatures have expired."""
+    """A machine's clock runs ahead: for the services on it tokens and signatures have expired."""
 
     type = FaultType.CLOCK_SKEW
 
