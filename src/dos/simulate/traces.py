@@ -126,6 +126,8 @@ def _attributes(draft: Draft) -> Attributes:
     speaks_http = attributes[0][0] == "http.request.method"
     if speaks_http and draft.status:
         attributes += (("http.response.status_code", draft.status),)
+    if speaks_http and draft.resent:
+        attributes += (("http.request.resend_count", draft.resent),)
     if draft.error:
         told = str(draft.status) if speaks_http and draft.status else draft.error
         attributes += (("error.type", told),)

@@ -57,6 +57,8 @@ class Draft:
     """What was wrong: a `Symptom`, an `Obstacle`, a timeout or a breaker; empty if nothing was."""
     status: int = 200
     """HTTP status of the answer; 0 where there was none."""
+    resent: int = 0
+    """How often the same call was made before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,9 @@ class Today:
         again = calling.again / np.maximum(answers.call_failures, 1e-6)
         self.again: list[float] = np.minimum(MOST_TRIES, again).tolist()
         """`[call]` further tries after a failed one."""
+        besides = calling.besides / np.maximum(answers.call_failures, 1e-6)
+        self.besides: list[float] = np.minimum(MOST_TRIES, besides).tolist()
+        """`[call]` calls made besides after a failed one, for which nobody waits."""
         self.unreached: list[float] = effects.unreached.tolist()
         self.call_delay: list[float] = effects.call_delay.tolist()
         self.entering: list[float] = (physics.entries * effects.demand).tolist()
@@ -224,13 +229,11 @@ class Walk:
 
     def _calls(self, place: int) -> list[int]:
         """The calls that this request makes and waits for, one after the other."""
-        plan, wanted, rng = self._plan, self._today.wanted, self._rng
+        plan, wanted = self._plan, self._today.wanted
         made = []
         for call in plan.calls_of[place]:
             if not plan.later[call]:
-                whole = int(wanted[call])
-                part = wanted[call] - whole
-                made += [call] * (whole + (rng.random() < part))
+                made += [call] * self._count(wanted[call])
         return made
 
     def _slices(self, seconds: float, count: int) -> list[float]:
@@ -253,21 +256,46 @@ class Walk:
         now, error = self._try(call, parent, pod, now)
         if not error:
             return now, ""
-        tries = int(today.again[call])
-        tries += rng.random() < today.again[call] - tries
         repeats = rng.random() < REPEATS
-        for _ in range(tries):
-            now, again = self._try(call, parent, pod, now, repeated=error if repeats else "")
-            if not again:
+        tries = self._count(today.again[call])
+        for number in range(self._count(today.besides[call])):
+            self._try(call, parent, pod, now, resent=1 + tries + number)
+        for number in range(tries):
+            again = error if repeats else ""
+            now, wrong = self._try(call, parent, pod, now, repeated=again, resent=1 + number)
+            if not wrong:
                 return now, ""
         return now, error
 
+    def _count(self, mean: float) -> int:
+        """One of the two whole numbers around `mean`."""
+        whole = int(mean)
+        return whole + (self._rng.random() < mean - whole)
+
     def _try(
-        self, call: int, parent: Draft | None, pod: Pod | None, now: float, *, repeated: str = ""
+        self,
+        call: int,
+        parent: Draft | None,
+        pod: Pod | None,
+        now: float,
+        *,
+        repeated: str = "",
+        resent: int = 0,
     ) -> tuple[float, str]:
-        """One call: when the caller goes on, and what was wrong."""
+        """One call: when the caller goes on, and what was wrong.
+
+        Args:
+            call: Which one.
+            parent: The span of the caller.
+            pod: The caller's, if it is traced.
+            now: Seconds since the walk began.
+            repeated: What is wrong with it again.
+            resent: How often it was made before.
+        """
         plan, today, rng = self._plan, self._today, self._rng
         client = self._client(call, parent, pod, now)
+        if client is not None:
+            client.resent = resent
         begin = now + today.call_delay[call]
         blocked = repeated and not isinstance(repeated, Symptom) and repeated != TIMEOUT
         if blocked or (not repeated and rng.random() < today.unreached[call]):
@@ -299,10 +327,9 @@ class Walk:
 
     def _hand_on(self, place: int, parent: Draft | None, now: float) -> None:
         """What a queue took in reaches its consumers once they are through with what was before."""
-        plan, today, rng = self._plan, self._today, self._rng
+        plan, today = self._plan, self._today
         for call in plan.calls_of[place]:
             if plan.later[call]:
-                whole = int(today.wanted[call])
-                for _ in range(whole + (rng.random() < today.wanted[call] - whole)):
+                for _ in range(self._count(today.wanted[call])):
                     consumer = plan.callee[call]
                     self.serve(consumer, parent, now + today.behind[consumer])
