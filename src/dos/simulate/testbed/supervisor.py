@@ -38,6 +38,8 @@ MOST_DELAY = 0.5
 """Seconds that the way to a service takes longer at most."""
 READY_WITHIN = 90.0
 """Seconds that all processes together may take to start."""
+_MOST_STARTS = 3
+"""Times a process may die before it was ready for the first time."""
 _TICK = 0.1
 """Seconds between two looks at faults and limits."""
 _log = log.get("testbed")
@@ -86,16 +88,22 @@ class Testbed:
             await stack.enter_async_context(self._client)
             for name in self._members():
                 await stack.enter_async_context(self._open_wire(name))
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(child.run()) for child in self.children.values()]
-                await self._all_ready()
-                tasks.append(group.create_task(self._keep()))
-                tasks.append(group.create_task(self.load.run(self._wires[GATEWAY].address)))
-                self.ready.set()
-                await self._play()
-                self.ready.clear()
-                for task in tasks:
-                    task.cancel()
+            try:
+                await self._live()
+            except* PermanentError as errors:
+                raise errors.exceptions[0] from None
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(child.run()) for child in self.children.values()]
+            await self._all_ready()
+            tasks.append(group.create_task(self._keep()))
+            tasks.append(group.create_task(self.load.run(self._wires[GATEWAY].address)))
+            self.ready.set()
+            await self._play()
+            self.ready.clear()
+            for task in tasks:
+                task.cancel()
 
     async def inject(self, fault: InjectedFault) -> Record:
         """Break something now.
@@ -192,10 +200,12 @@ class Testbed:
     async def _all_ready(self) -> None:
         deadline = self._clock.monotonic() + READY_WITHIN
         while missing := [one for one in self.children.values() if not one.ready]:
-            if self._clock.monotonic() > deadline:
-                names = ", ".join(one.name for one in missing)
-                msg = f"Not ready within {READY_WITHIN:g} s: {names}.\n{missing[0].tail()}"
-                raise PermanentError(msg)
+            late = self._clock.monotonic() > deadline
+            for child in missing:
+                if late or child.starts > _MOST_STARTS:
+                    how = child.last_end or f"not ready within {READY_WITHIN:g} s"
+                    msg = f"{child.name} does not start ({how}).\n{child.tail()}"
+                    raise PermanentError(msg)
             await self._clock.sleep(_TICK)
 
     def _members(self) -> list[str]:

@@ -116,7 +116,9 @@ class Workshop:
                 return await self._stock.reserve(item)
             case Task.ENQUEUE if self._mailer:
                 self._mailer.take(user)
-        return None
+                return None
+            case _:
+                return None  # nothing of its own to do
 
 
 async def _in_cart(carts: Carts, task: Task, user: int, item: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ import yaml
 from typer.testing import CliRunner
 
 from dos.cli.main import app
-from dos.kit.clock import ManualClock, Millis
+from dos.kit.clock import ManualClock, Millis, SystemClock
+from dos.kit.errors import PermanentError
 from dos.simulate.testbed import scrape
+from dos.simulate.testbed.children import Launch
 from dos.simulate.testbed.control import Control
 from dos.simulate.testbed.faults import FaultKind, InjectedFault
 from dos.simulate.testbed.nodeagent import process_text, used_bytes
@@ -151,3 +154,27 @@ def test_the_command_refuses_before_it_starts_anything(options: list[str], reaso
     answer = CliRunner().invoke(app, ["simulate", "testbed", "--port", "0", *options])
     assert answer.exit_code == 1
     assert reason in answer.output
+
+
+async def test_a_testbed_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One service that dies at once: the others are ended, and its last words are shown."""
+    testbed = Testbed(Options(folder=tmp_path, redis=False), SystemClock())
+    broken = testbed.children["payment"]
+    code = "import sys; print('no such library'); sys.exit(4)"
+    command = Launch(command=[sys.executable, "-c", code])
+    monkeypatch.setattr(broken, "_launch", lambda _: command)
+    with pytest.raises(
+        PermanentError, match=r"payment does not start \(exit code 4\).*\n.*no such"
+    ):
+        await testbed.run(DOOR)
+    assert [child.pid for child in testbed.children.values()] == [None] * len(SHOP)
+
+
+async def test_prometheus_has_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    testbed = Testbed(Options(folder=tmp_path, prometheus=True), SystemClock())
+    assert not testbed.redis
+    with pytest.raises(PermanentError, match="no program `prometheus`"):
+        await testbed.run(DOOR)
