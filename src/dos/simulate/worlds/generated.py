@@ -158,7 +158,7 @@ def _service(
     scales = None
     if kind is EntityKind.SERVICE and rng.random() < SCALED:
         replicas = rng.choice([3, 4, 5])
-        cpu = rng.uniform(0.42, 0.5)
+        cpu = rng.uniform(0.48, 0.54)
         scales = Autoscaler(at_least=replicas, at_most=3 * replicas, target=SCALED_TARGET)
     return SimulatedService(
         name=name,

@@ -1,7 +1,7 @@
 """Who calls whom in a generated world: a graph with the shape of those in production.
 
 What is known of such graphs is what the traces of Alibaba show (Luo et al., Characterizing
-Microservice Dependency and Performance, SoCC 2021, section 3; Winchester et al., Complexity at
+Microservice Dependency and Performance, SoCC 2021; Winchester et al., Complexity at
 Scale, arXiv:2504.13141, 2025): both degrees have heavy tails; most services call one or two
 others, more than a tenth calls five and more; about one in twenty has sixteen callers and more, and
 nearly every request meets some of these; requests are mostly three to five services deep, some more

@@ -132,7 +132,7 @@ def _services() -> tuple[SimulatedService, ...]:
         SimulatedService(
             name="frontend",
             replicas=4,
-            cpu=0.47,
+            cpu=0.5,
             service_time=0.009,
             dispersion=0.6,
             memory=0.35,

@@ -204,7 +204,7 @@ def _service(name: str) -> SimulatedService:
     return SimulatedService(
         name=_id(name),
         replicas=scaled.at_least if scaled else 2,
-        cpu=0.47 if scaled else 0.34,
+        cpu=0.5 if scaled else 0.34,
         service_time=_TIMES[name] / 1000.0,
         dispersion=0.9,
         memory=0.55,
