@@ -1,40 +1,51 @@
-"""`dos simulate …`: the simulator told in lines, as a Prometheus exporter, and its worlds."""
+"""`dos simulate …`: the simulator told in lines, as a Prometheus exporter, and what there is in it.
+
+The commands on worlds, kinds of fault and scenarios are in `simulate_catalogue`, those that break
+and mend a running simulation in `simulate_live`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dos.cli import simulate_testbed
+from dos.cli import simulate_catalogue, simulate_live, simulate_testbed
 from dos.cli.output import INTERRUPTED, err, out, parse_seconds
+from dos.cli.simulate_options import (
+    AtOnceOption,
+    ChanceOption,
+    ChangesOption,
+    Dicing,
+    IncidentsMode,
+    IncidentsOption,
+    OnlyOption,
+    QuietOption,
+    ScenarioOption,
+    SeedOption,
+    ServicesOption,
+    WorldOption,
+    base_url,
+    build,
+    parse_start,
+    read_token,
+    report_path,
+)
 
 if TYPE_CHECKING:
     from dos.kit.clock import Millis
-    from dos.simulate.engine import Simulation
+    from dos.simulate.scenario import Incidents
+    from dos.simulate.world import World
 
 app = typer.Typer(
     invoke_without_command=True,
     help="Play a microservice system in which things go wrong, with known truth.",
 )
 
-app.command("testbed")(simulate_testbed.run_testbed)
-
-
-class IncidentsMode(StrEnum):
-    """Whether things break by themselves."""
-
-    NONE = "none"
-    RANDOM = "random"
-
-
-WorldOption = Annotated[str, typer.Option(help="shop, sketch or generated; see `worlds`.")]
-ServicesOption = Annotated[int, typer.Option(help="Size of a generated world.", min=4, max=10_000)]
-SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
 TokenOption = Annotated[
     Path | None,
@@ -56,7 +67,7 @@ def simulate(
     speed: Annotated[
         float, typer.Option(help="Simulated seconds per second.", min=0.1, max=60.0)
     ] = 1.0,
-    incidents: Annotated[IncidentsMode, typer.Option(help="Break things?")] = IncidentsMode.NONE,
+    incidents: IncidentsOption = IncidentsMode.NONE,
 ) -> None:
     """Play a simulated system, as lines for people or as a Prometheus exporter."""
     if context.invoked_subcommand is not None:
@@ -79,14 +90,24 @@ def simulate(
 
 
 @app.command("run")
-def run(
+def run(  # noqa: PLR0913  each parameter is an option of the command line
     *,
-    world: WorldOption = "shop",
+    world: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of a world, or a YAML file with one; see `dos simulate worlds`. Default:"
+            " that of the scenario, else shop."
+        ),
+    ] = None,
     services: ServicesOption = 50,
     seed: SeedOption = 0,
     duration: Annotated[
         float | None,
-        typer.Option(parser=parse_seconds, metavar="TIME", help="Simulated time; else no end."),
+        typer.Option(
+            parser=parse_seconds,
+            metavar="TIME",
+            help="Simulated time. Default: that of the scenario, else no end.",
+        ),
     ] = None,
     speed: Annotated[
         float, typer.Option(help="Simulated seconds per second; 0: as fast as possible.", min=0.0)
@@ -94,39 +115,89 @@ def run(
     step: Annotated[
         float, typer.Option(parser=parse_seconds, metavar="TIME", help="Length of a cycle.")
     ] = 1.0,
-    incidents: Annotated[IncidentsMode, typer.Option(help="Break things?")] = IncidentsMode.RANDOM,
-    scenario: Annotated[
-        Path | None, typer.Option(help="YAML file with a timeline of faults, instead.")
+    start: Annotated[
+        int | None,
+        typer.Option(parser=parse_start, metavar="TIME", help="When it begins. Default: now."),
+    ] = None,
+    incidents: IncidentsOption = IncidentsMode.RANDOM,
+    chance: ChanceOption = 0.1,
+    quiet: QuietOption = 0.0,
+    at_once: AtOnceOption = 1,
+    only: OnlyOption = None,
+    scenario: ScenarioOption = None,
+    changes_per_day: ChangesOption = 0.0,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            parser=report_path,
+            metavar="FILE",
+            help="Write the record of each incident there, .jsonl or .md.",
+        ),
     ] = None,
 ) -> None:
     """Tell in lines what happens: one cycle a second, a 10 % chance of an incident in each."""
-    from dos.kit.clock import ScaledClock, SystemClock
+    from dos.kit.clock import Millis, ScaledClock, SystemClock
     from dos.simulate.narration import tell
 
-    start = SystemClock().now()
-    simulation = _simulation(
-        world,
-        services=services,
+    begins = SystemClock().now() if start is None else Millis(start)
+    dicing = Dicing(
+        mode=incidents, chance=chance, quiet=quiet, at_once=at_once, only=tuple(only or ())
+    )
+    there, breaks, length = _planned(
+        world, services=services, seed=seed, start=begins, dicing=dicing, scenario=scenario
+    )
+    simulation = build(
+        there,
         seed=seed,
         step=step,
-        start=start,
-        incidents=incidents,
-        scenario=scenario,
+        start=begins,
+        incidents=breaks,
+        changes_per_day=changes_per_day,
     )
-    clock = ScaledClock(start, speed) if speed > 0 else None
-
-    def write(line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+    clock = ScaledClock(begins, speed) if speed > 0 else None
+    lasting = length if duration is None else duration
+    from dos.cli.simulate_report import report_file
 
     try:
-        asyncio.run(tell(simulation, clock, write, duration))
+        with report_file(report) as keep:
+            asyncio.run(tell(simulation, clock, _write, lasting, keep=keep))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # whoever read the lines has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _planned(
+    world: str | None,
+    *,
+    services: int,
+    seed: int,
+    start: Millis,
+    dicing: Dicing,
+    scenario: str | None,
+) -> tuple[World, Incidents | None, float | None]:
+    """The world, what breaks in it, and for how long there is something to see."""
+    from dos.simulate.worlds import world as world_of
+
+    if scenario is None:
+        there = world_of(world or "shop", services=services, seed=seed)
+        return there, dicing.incidents(there, seed, start), None
+    from dos.simulate.scenario import Scenario
+    from dos.simulate.scenario_file import read
+
+    story = read(scenario)
+    there = world_of(world or story.content.world, services=services, seed=seed)
+    story.check(there)
+    return there, Scenario(story.timeline, there, start), story.content.length
 
 
 @app.command("export")
-def export_metrics(
+def export_metrics(  # noqa: PLR0913  each parameter is an option of the command line
     *,
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 9100,
     host: HostOption = "127.0.0.1",
@@ -136,31 +207,43 @@ def export_metrics(
     speed: Annotated[
         float, typer.Option(help="Simulated seconds per second.", min=0.1, max=60.0)
     ] = 1.0,
-    incidents: Annotated[IncidentsMode, typer.Option(help="Break things?")] = IncidentsMode.NONE,
+    incidents: IncidentsOption = IncidentsMode.NONE,
+    chance: ChanceOption = 0.1,
+    quiet: QuietOption = 0.0,
+    at_once: AtOnceOption = 1,
+    only: OnlyOption = None,
+    changes_per_day: ChangesOption = 0.0,
     token_file: TokenOption = None,
 ) -> None:
     """Be a Prometheus exporter: `/targets` (http_sd), `/metrics`, and `/faults` to break things."""
     from dos.kit.clock import SystemClock
     from dos.kit.secret import Secret
     from dos.simulate.exporter import Exporter, is_loopback, listen, serve
+    from dos.simulate.worlds import world as world_of
 
     clock = SystemClock()
-    simulation = _simulation(
-        world, services=services, seed=seed, step=speed, start=clock.now(), incidents=incidents
+    dicing = Dicing(
+        mode=incidents, chance=chance, quiet=quiet, at_once=at_once, only=tuple(only or ())
+    )
+    there = world_of(world, services=services, seed=seed)
+    simulation = build(
+        there,
+        seed=seed,
+        step=speed,
+        start=clock.now(),
+        incidents=dicing.incidents(there, seed, clock.now()),
+        changes_per_day=changes_per_day,
     )
     if token_file is not None:
-        token = token_file.read_text(encoding="utf-8").strip()
-        if not token:
-            msg = f"{token_file} is empty"
-            raise typer.BadParameter(msg, param_hint="--token-file")
-        exporter = Exporter(simulation, clock, seed=seed, control=Secret(token))
+        secret = Secret(read_token(token_file))
+        exporter = Exporter(simulation, clock, seed=seed, control=secret)
     else:
         anybody = is_loopback(host)
         exporter = Exporter(
             simulation, clock, seed=seed, control="anybody" if anybody else "nobody"
         )
     with listen(host, port) as listener:
-        where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        where = base_url(host, listener.getsockname()[1])
         count = len(simulation.physics.services)
         err().print(
             f"{count} services of {simulation.world.name}: {where}/targets {where}/metrics; "
@@ -173,47 +256,11 @@ def export_metrics(
             raise typer.Exit(INTERRUPTED) from None
 
 
-@app.command("worlds")
-def worlds() -> None:
-    """List the worlds."""
-    from rich.table import Table
-
-    from dos.simulate.worlds import BUILT_IN, generate
-
-    table = Table("world", "services", "calls", "depth", "enters at", "requests/s")
-    examples = [build() for build in BUILT_IN.values()] + [generate(50)]
-    for world in examples:
-        name = "generated" if world.name not in BUILT_IN else world.name
-        table.add_row(
-            name,
-            str(len(world.services)) + (" (--services)" if name == "generated" else ""),
-            str(len(world.calls)),
-            str(1 + max(world.level(service.id) for service in world.services)),
-            ", ".join(world.entries),
-            f"{sum(world.entries.values()):g}",
-        )
-    out().print(table)
-
-
-def _simulation(
-    world: str,
-    *,
-    services: int,
-    seed: int,
-    step: float,
-    start: Millis,
-    incidents: IncidentsMode,
-    scenario: Path | None = None,
-) -> Simulation:
-    from dos.simulate.engine import Simulation
-    from dos.simulate.scenario import Incidents, RandomIncidents, Scenario
-    from dos.simulate.scenario_file import read_scenario
-    from dos.simulate.worlds import world as world_of
-
-    there = world_of(world, services=services, seed=seed)
-    breaks: Incidents | None = None
-    if scenario is not None:
-        breaks = Scenario(read_scenario(scenario), there, start)
-    elif incidents is IncidentsMode.RANDOM:
-        breaks = RandomIncidents(there, seed)
-    return Simulation(there, seed=seed, step_seconds=step, start=start, incidents=breaks)
+app.command("worlds")(simulate_catalogue.worlds)
+app.command("faults")(simulate_catalogue.faults)
+app.command("scenario")(simulate_catalogue.scenario)
+app.command("inject")(simulate_live.inject)
+app.command("act")(simulate_live.act)
+app.command("clear")(simulate_live.clear)
+app.command("truth")(simulate_live.truth)
+app.command("testbed")(simulate_testbed.run_testbed)

@@ -162,7 +162,7 @@ class Lifecycle:
         return Postmortem(
             id=truth.id,
             fault=truth.fault,
-            title=f"{truth.fault.label} of {truth.target}",
+            title=title(truth),
             target=truth.target,
             severity=truth.severity,
             harmless=truth.harmless,
@@ -183,9 +183,17 @@ class Lifecycle:
                 failed=round(case.failed, 1),
                 slow=round(case.slow, 1),
             ),
+            beside=tuple(self._beside(truth)),
             actions=tuple(self._actions(truth, involved)),
             cures=tuple(sorted(KINDS[truth.fault].cures)),
         )
+
+    def _beside(self, truth: Truth) -> Iterator[str]:
+        end = self._simulation.now if truth.end is None else truth.end
+        for one in self._simulation.truths:
+            over = self._simulation.now if one.end is None else one.end
+            if one.id != truth.id and one.start < end and over > truth.start:
+                yield title(one)
 
     def _involved(self, truth: Truth) -> dict[EntityId, None]:
         """Its causes and all it affected, each once; services before machines."""
@@ -274,3 +282,8 @@ class Lifecycle:
                     helped=one.helped,
                     text=said(one),
                 )
+
+
+def title(truth: Truth) -> str:
+    """As people call it: `CPU spike of payment-service`."""
+    return f"{truth.fault.label} of {truth.target}"

@@ -200,6 +200,8 @@ class Postmortem:
     causes: tuple[EntityId, ...]
     readings: tuple[Reading, ...]
     harm: Harm
+    beside: tuple[str, ...]
+    """Titles of what else ran at the same time: measured values may be its doing too."""
     actions: tuple[Taken, ...]
     cures: tuple[ActionKind, ...]
     """Actions on the target that would have removed the cause; the rest takes time."""
@@ -220,6 +222,7 @@ def block(record: Postmortem) -> list[str]:
         "post-mortem": [_headline(record)],
         "timeline": [_phases(record)],
         "worst": _worst(record, _SHOWN, _METRICS_SHOWN),
+        "beside": [", ".join(record.beside)] if record.beside else [],
         "users": [_harm(record.harm)],
         "actions": _actions(record),
     }
@@ -240,6 +243,7 @@ def markdown(record: Postmortem) -> str:
         f"- Affected: {', '.join(record.affected) or 'nobody'}",
         f"- Root cause: {', '.join(record.causes)}",
         f"- Users: {_harm(record.harm)}",
+        f"- At the same time: {', '.join(record.beside) or 'nothing'}",
         *(f"- Action: {text}" for text in _actions(record)),
         "",
         "| phase | at | after | |",

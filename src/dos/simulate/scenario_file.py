@@ -87,6 +87,15 @@ class Reading:
                 found.append(ConfigError(msg, remedy=error.remedy))
         return found
 
+    def check(self, world: World) -> None:
+        """See that every line can be played in `world`.
+
+        Raises:
+            ConfigError: The first one that cannot, with its place.
+        """
+        for misfit in self.misfits(world):
+            raise misfit
+
 
 def built_in() -> list[str]:
     """The names of the scenarios that come with DOS, sorted."""

@@ -181,6 +181,8 @@ def test_two_at_once_have_a_record_each() -> None:
     assert (first.target, second.target) == (CATALOG, "payment-service")
     # The catalog's failures are not counted against the payment service.
     assert first.harm.failed > 10 * max(1.0, second.harm.failed)
+    assert first.beside == ("Network latency of payment-service",)
+    assert any("beside       Network latency of payment" in line for line in block(first))
     begun = [one for one in second.timeline if one.kind is HappeningKind.BEGAN]
     assert [one.text.split()[-3] for one in begun] == ["payment-service"]
 
