@@ -21,7 +21,7 @@ from dos.simulate.engine import Simulation
 from dos.simulate.faults import FaultRun, FaultState, FaultType
 from dos.simulate.kinds.network import MOST_DELAY
 from dos.simulate.kinds.resources import MOST_ERRORS, burnt, capacity_left, fill_seconds
-from dos.simulate.propagation import PATIENCE
+from dos.simulate.layout import PATIENCE
 from dos.simulate.queueing import wait_for_server
 from dos.simulate.scenario import SKETCH, draw
 from dos.simulate.workload import Workload

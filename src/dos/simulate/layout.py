@@ -18,6 +18,10 @@ POOL_PER_REPLICA = 100.0
 """In-flight requests that each replica allows at least: an ordinary thread or connection pool."""
 POOL_FACTOR = 12.0
 """In-flight requests allowed at least, as a multiple of those of an average day."""
+PATIENCE, PATIENCE_OF_TIMEOUT = 0.5, 0.5
+"""Seconds, and share of the shortest timeout of its callers, for which work may wait in a service's
+backlog before it refuses requests: what waits longer is worked on for nobody (Nichols and Jacobson,
+Controlling Queue Delay, ACM Queue 10, 2012)."""
 NODE_HEADROOM = 0.75
 """Cores of a node for each core its replicas may use: limits are overcommitted."""
 LEAST_WRITES = 0.2
@@ -114,6 +118,9 @@ class Layout:
         )
         self.criticality = np.where(self.later, 0.0, [call.criticality for call in calls])
         self.log_timeout = np.log(self.timeout)
+        self.patience = np.full(len(self.services), PATIENCE)
+        waited = np.where(self.later, np.inf, PATIENCE_OF_TIMEOUT * self.timeout)
+        np.minimum.at(self.patience, self.callee, waited)
         self.consumer: BoolArray = np.zeros(len(self.services), np.bool_)
         self.consumer[self.callee[self.later]] = True
         self.is_queue: BoolArray = np.array(

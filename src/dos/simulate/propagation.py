@@ -28,10 +28,8 @@ from dos.simulate.layout import Layout
 from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
 
-PATIENCE = 0.5
-"""Seconds of work that may wait in a service's backlog before it refuses requests."""
 BACKLOG_OF_QUEUE = 3600.0
-"""The same for the consumers of a queue, whose work waits in the queue."""
+"""Seconds of work that may wait for the consumers of a queue: it waits in the queue."""
 BREAKER_OPENS = 0.6
 """Ratio of failing calls from which on a circuit breaker holds calls back."""
 BREAKER_PROBES = 0.3
@@ -46,8 +44,8 @@ REACTION = 8.0
 """Seconds in which pools, retries and breakers follow what they observe."""
 MOST_REACTION = 0.35
 """Of the way at most in one tick: a loop that reacts fully to the tick before swings forever."""
-CROWDED = 0.7
-"""Share of a pool in use from which on it may be what limits a service."""
+SLACK, CROWDED = 0.5, 0.7
+"""Share of a pool in use up to which it lets more in quickly, and from which on it may limit."""
 LEAST_STRIDE, MOST_STRIDE = 0.005, 0.5
 """Logarithms of the factor by which what a full pool lets in changes from tick to tick."""
 CALMER, BOLDER = 0.5, 1.1
@@ -318,7 +316,7 @@ class Physics(Layout):
     ) -> Float64Array:
         """Update the backlog; the ratio `[service]` of arrivals refused."""
         backlog = np.maximum(0.0, state.backlog + (arrivals - served) * self.step_seconds)
-        room = limit * np.where(self.consumer, BACKLOG_OF_QUEUE, PATIENCE * patience)
+        room = limit * np.where(self.consumer, BACKLOG_OF_QUEUE, self.patience * patience)
         state.backlog = np.minimum(backlog, room)
         refused = (backlog - state.backlog) / self.step_seconds
         return np.minimum(1.0, refused / np.maximum(arrivals, 1e-9))
@@ -336,7 +334,7 @@ class Physics(Layout):
         servers = np.maximum(1.0, self.servers * up)
         # Who waits for a lock waits as for a server. A backlog is the queue itself: who stands in
         # it does not wait a second time.
-        wait = np.minimum(PATIENCE, wait_for_server(time, servers, utilisation))
+        wait = np.minimum(self.patience, wait_for_server(time, servers, utilisation))
         mean = time + np.maximum(wait, behind) + effects.delay
         variance = (
             np.square(self.dispersion * time)
@@ -433,13 +431,14 @@ class Physics(Layout):
             pool: `[service]` places.
         """
         follow = min(MOST_REACTION, 1.0 - math.exp(-self.step_seconds / REACTION))
-        full = (served * seen > CROWDED * pool) | (served * state.held > 0.99 * pool)
+        used = served * seen / pool
+        full = (used > CROWDED) | (served * state.held > 0.99 * pool)
         held = np.where(full, np.maximum(state.held, pool / np.maximum(served, 1e-9)), state.held)
         gap = np.log(np.maximum(seen, 1e-6) / held)
         up = gap > 0
         factor = np.where(up == state.rising, BOLDER, CALMER)
         stride = np.clip(state.stride * factor, LEAST_STRIDE, MOST_STRIDE)
-        state.stride = np.where(full, stride, MOST_STRIDE)
+        state.stride = np.where(full & (used > SLACK), stride, MOST_STRIDE)
         state.rising = up
         moved = held * np.exp(np.clip(gap, -state.stride, state.stride))
         state.held = np.where(full, moved, held + follow * (seen - held))
