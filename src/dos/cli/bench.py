@@ -1,4 +1,7 @@
-"""`dos bench sim`: the whole pipeline on held-out simulations, and its score card."""
+"""`dos bench sim`: the whole pipeline on held-out simulations, and its score card.
+
+`dos bench detect` has a file of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dos.cli.bench_detect import detect
 from dos.cli.output import INTERRUPTED, err, out
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from dos.evaluate.bench.flight import BenchOptions
 
 app = typer.Typer(help="Measure DOS against known truth.", no_args_is_help=True)
+app.command("detect")(detect)
 
 
 class Seeds(StrEnum):

@@ -18,7 +18,7 @@ def render(card: ScoreCard) -> RenderableType:
         left = f"Interrupted: figures of {card.flown} of {card.planned} flights."
         parts.append(Text(left, style="bold yellow"))
     for table in tables(card, intervals=False):
-        parts += [Text(), _table(table)]
+        parts += [Text(), table_of(table)]
         if table.note:
             parts.append(Text(table.note, style="dim"))
     timing = card.timing
@@ -29,7 +29,8 @@ def render(card: ScoreCard) -> RenderableType:
     return Group(*parts)
 
 
-def _table(table: TextTable) -> Table:
+def table_of(table: TextTable) -> Table:
+    """A table for the terminal."""
     shown = Table(
         box=box.SIMPLE_HEAD,
         title=table.title,

@@ -1,0 +1,197 @@
+"""`dos bench detect`: detectors on labelled series, point by point and alarm by alarm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dos.cli.output import INTERRUPTED, PROBLEM, err, out
+
+if TYPE_CHECKING:
+    from dos.evaluate.series.card import DetectCard
+    from dos.evaluate.series.files import LabelledSeries
+    from dos.evaluate.series.run import DetectOptions
+
+
+WIDTH = 132
+"""Columns where nobody looks: a table has a column for each group of series."""
+
+
+class Half(StrEnum):
+    """Which half of the development set."""
+
+    DEVELOP = "develop"
+    VALIDATE = "validate"
+
+
+def detect(  # noqa: PLR0913  each parameter is an option of the command line
+    *,
+    series: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="Labelled series, CSV or .csv.gz with Data,Label; may be given several times.",
+        ),
+    ] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to measure; several times for several. Without: DOS and the peers that "
+            "come with it. See --list.",
+        ),
+    ] = None,
+    develop: Annotated[
+        bool,
+        typer.Option(
+            "--develop",
+            help="Not the series themselves but anomalies injected into their clean prefixes, "
+            "simulated and synthetic series: the set to tune on.",
+        ),
+    ] = False,
+    half: Annotated[Half, typer.Option(help="Half of the development set.")] = Half.DEVELOP,
+    seed: Annotated[int, typer.Option(help="Of the development set.", min=0)] = 0,
+    size: Annotated[
+        float, typer.Option(help="Of the development set: 2 for twice as many.", min=0.01, max=100)
+    ] = 1.0,
+    cache: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keeps development sets.")
+    ] = None,
+    step: Annotated[
+        float | None,
+        typer.Option(help="Seconds between samples; by default what is known of the group."),
+    ] = None,
+    check_causal: Annotated[
+        bool,
+        typer.Option("--check-causal", help="Score again with the series cut short, and compare."),
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes; as many as there are cores.", min=1, max=256)
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JSON; - for standard output.")
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the score of every point.")
+    ] = None,
+    details: Annotated[
+        bool, typer.Option("--details", help="Each group's alarms and every series.")
+    ] = False,
+    listed: Annotated[bool, typer.Option("--list", help="Show what can be measured.")] = False,
+) -> None:
+    """Score labelled series with one configuration and print how good the scores are.
+
+    Each detector may fit on the prefix of a series that its name declares clean (`tr_N`; else the
+    first 15 %), and scores each point by what came before. Ctrl-C ends it early, and prints what
+    there is.
+    """
+    from dos.evaluate.series.candidates import about, default, known
+    from dos.evaluate.series.run import DetectOptions
+
+    if listed:
+        for name in known():
+            out().print(f"{name:24}{about(name)}", markup=False)
+        return
+    if not series and not develop:
+        raise typer.BadParameter("name series with --series DIR, or use --develop")
+    if json is not None and str(json) != "-" and not json.resolve().parent.is_dir():
+        raise typer.BadParameter(f"there is no directory {json.resolve().parent}")
+    options = DetectOptions(
+        detectors=tuple(dict.fromkeys(detector or default())),
+        jobs=jobs if jobs is not None else os.cpu_count() or 1,
+        check_causal=check_causal,
+        scores=scores,
+    )
+    paths, labelled = _read(series or [], step)
+    if develop:
+        card = _measure(_development_set(labelled, half, seed, size, cache), options, [])
+    else:
+        card = _measure(labelled, options, paths)
+    _tell(card, json, details=details)
+    if not card.complete:
+        raise typer.Exit(INTERRUPTED)
+    if any(one.leaks for one in card.detectors):
+        raise typer.Exit(PROBLEM)
+
+
+def _read(folders: list[Path], step: float | None) -> tuple[list[Path], list[LabelledSeries]]:
+    from dos.evaluate.series.files import discover, read_all
+
+    paths = discover(folders) if folders else []
+    return paths, read_all(paths, step)
+
+
+def _development_set(
+    labelled: list[LabelledSeries], half: Half, seed: int, size: float, cache: Path | None
+) -> list[LabelledSeries]:
+    from dos.evaluate.series import develop
+
+    options = develop.DevelopOptions(seed=seed, half=develop.Half(half.value), size=size)
+    with err().status("making series") as status:
+        if not err().is_terminal:
+            status.stop()
+        return develop.development_set(options, labelled, cache)
+
+
+def _measure(series: list[LabelledSeries], options: DetectOptions, paths: list[Path]) -> DetectCard:
+    """With a progress bar on standard error, where somebody looks."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    from dos.evaluate.series.files import published
+    from dos.evaluate.series.run import DetectProgress, run_detect
+
+    folders = list(dict.fromkeys(path.parent.name for path in paths))
+    source = ", ".join(folders) if folders else "the development set"
+    console = err()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("scoring", total=1.0)
+
+        def update(state: DetectProgress) -> None:
+            progress.update(task, completed=state.share, description=state.detector)
+
+        return run_detect(series, options, source, published(paths), update)
+
+
+def _tell(card: DetectCard, json: Path | None, *, details: bool) -> None:
+    if json is not None and str(json) == "-":
+        sys.stdout.write(card.to_json().decode())
+        return
+    if json is not None:
+        json.write_bytes(card.to_json())
+    from rich.text import Text
+
+    from dos.cli.bench_report import table_of
+    from dos.evaluate.series.tables import summary, tables
+
+    console = out()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(Text(summary(card), style="dim"), soft_wrap=False)
+    for table in tables(card, details=details):
+        console.print()
+        console.print(table_of(table), soft_wrap=False)
+        if table.note:
+            console.print(Text(table.note, style="dim"), soft_wrap=False)
+    console.print(Text(f"\n{card.wall_seconds:.0f} s", style="dim"))
