@@ -111,7 +111,7 @@ def _options(
 
 
 def _fly(options: BenchOptions) -> ScoreCard:
-    """With a progress bar on standard error, where somebody looks."""
+    """With a progress bar on standard error, where somebody looks; else a line per flight."""
     from rich.progress import (
         BarColumn,
         Progress,
@@ -123,7 +123,7 @@ def _fly(options: BenchOptions) -> ScoreCard:
 
     from dos.evaluate.bench.run import BenchProgress, run_bench
 
-    console = err()
+    console, told = err(), 0
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -138,9 +138,12 @@ def _fly(options: BenchOptions) -> ScoreCard:
         task = progress.add_task("flying", total=1.0)
 
         def update(state: BenchProgress) -> None:
-            progress.update(
-                task, completed=state.share, description=f"{state.flown} of {state.planned} flights"
-            )
+            nonlocal told
+            text = f"{state.flown} of {state.planned} flights"
+            progress.update(task, completed=state.share, description=text)
+            if not console.is_terminal and state.flown > told:
+                told = state.flown
+                console.print(text)
 
         return run_bench(options, update)
 

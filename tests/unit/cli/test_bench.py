@@ -48,6 +48,7 @@ def test_the_defaults_are_held_out(flown: Flown) -> None:
     assert result.exit_code == 0, result.output
     assert flown.options == BenchOptions(split=Split.HELD_OUT, jobs=3)
     assert "Figures" in result.stdout
+    assert result.stderr == "1 of 2 flights\n"
     assert max(len(line) for line in result.stdout.splitlines()) <= 100
 
 
