@@ -125,7 +125,7 @@ class BenchOptions:
             parse_world(world)
 
     def flights(self) -> tuple[Flight, ...]:
-        """All flights, the longest last, so that both processes end at about the same time."""
+        """All flights, those with faults first."""
         seeds = range(self.split.first_seed, self.split.first_seed + self.seeds)
         return tuple(
             Flight(

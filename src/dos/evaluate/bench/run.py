@@ -20,7 +20,7 @@ from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 
 from dos.evaluate.bench.card import ScoreCard, Timing
-from dos.evaluate.bench.flight import BenchOptions, Flight, parse_world
+from dos.evaluate.bench.flight import BenchOptions, Flight, FlightKind, parse_world
 from dos.evaluate.bench.fly import Control, fly
 from dos.evaluate.bench.outcome import FlightResult
 from dos.evaluate.bench.tally import tally
@@ -117,9 +117,13 @@ def _collect(
     progress: Callable[[BenchProgress], None] | None,
 ) -> None:
     """Start every flight and keep what comes back."""
-    total = sum(_work(flight) for flight in flights)
+    work = {flight: _work(flight) for flight in flights}
+    total = sum(work.values())
+    # Faults first, should it be interrupted; of each kind the long flights first, so that the
+    # processes end at about the same time.
+    ordered = sorted(flights, key=lambda one: (one.kind is FlightKind.QUIET, -work[one]))
     with _deaf():
-        waiting: set[Future[_Landed]] = {pool.submit(_fly, flight) for flight in flights}
+        waiting: set[Future[_Landed]] = {pool.submit(_fly, flight) for flight in ordered}
     while waiting:
         done, waiting = wait(waiting, timeout=_LOOK, return_when=FIRST_COMPLETED)
         landed += [one.result() for one in done]
