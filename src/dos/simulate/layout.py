@@ -16,6 +16,8 @@ from dos.simulate.world import World
 
 POOL_PER_REPLICA = 100.0
 """In-flight requests that each replica allows at least: an ordinary thread or connection pool."""
+POOL_OF_CACHE = 1000.0
+"""The same for caches and queues, which keep little for each client."""
 POOL_FACTOR = 12.0
 """In-flight requests allowed at least, as a multiple of those of an average day."""
 PATIENCE, PATIENCE_OF_TIMEOUT = 0.5, 0.5
@@ -47,9 +49,9 @@ class Layout:
         self._place()
         self.nominal_latency = self._nominal_latency()
         self.normal_in_flight = self.demand * self.nominal_latency
-        self.pool = np.maximum(
-            POOL_PER_REPLICA * self.replicas, POOL_FACTOR * self.normal_in_flight
-        )
+        wide = [one.kind in {EntityKind.CACHE, EntityKind.QUEUE} for one in self.services]
+        places = np.where(wide, POOL_OF_CACHE, POOL_PER_REPLICA) * self.replicas
+        self.pool = np.maximum(places, POOL_FACTOR * self.normal_in_flight)
 
     def nodes_of(self, zone: str) -> list[int]:
         """Places of the nodes of a zone."""

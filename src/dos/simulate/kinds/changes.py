@@ -16,8 +16,8 @@ MOST_WORK = 1.8
 """By how much a regression of full severity multiplies the work of a request, beyond once."""
 MOST_BROKEN = 0.12
 """Ratio of requests that such a regression fails."""
-MOST_CALLS = 2.0
-"""By how much a flag of full severity multiplies the calls of a request, beyond once."""
+MOST_CALLS, MOST_FLAGGED = 2.5, 1.2
+"""By how much a flag of full severity multiplies a request's calls and its work, beyond once."""
 
 
 class DeployRegression(Kind):
@@ -92,7 +92,7 @@ class FeatureFlag(Kind):
         self, run: FaultRun, strength: float, effects: Effects, physics: Physics, now: Millis
     ) -> None:
         """More work here, more calls below."""
-        effects.work[physics.index[run.fault.target]] *= 1.0 + strength
+        effects.work[physics.index[run.fault.target]] *= 1.0 + MOST_FLAGGED * strength
         effects.wanted[physics.calls_from(run.fault.target)] *= 1.0 + MOST_CALLS * strength
 
 

@@ -14,7 +14,7 @@ MOST_STOLEN = 0.75
 """Share of a node's CPU that a neighbour of full severity takes."""
 MOST_SKEW = 300.0
 """Seconds by which a clock runs ahead at full severity."""
-MOST_REFUSED = 0.6
+MOST_REFUSED = 0.4
 """Ratio of requests refused by services with such a clock: their tokens have expired already."""
 
 

@@ -14,7 +14,7 @@ from dos.simulate.world import SimulatedService, World
 
 MOST_SURGE = 3.0
 """By how much a surge of full severity multiplies what users bring, beyond once."""
-MOST_PLANNED = 0.5
+MOST_PLANNED = 0.35
 """The same for a campaign that was planned for."""
 MOST_BATCH = 0.6
 """Share of the idle CPU that a batch job of full severity uses, behind all requests."""
