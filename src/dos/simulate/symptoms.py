@@ -69,6 +69,7 @@ class Symptoms:
         physics = simulation.physics
         self.weights = _weights(physics, played)
         """`[symptom, service]` -ln(1 - p) of each cause, in the order of `SYMPTOMS`."""
+        self._calls = len(physics.calls)
         self._blocked: dict[int, list[Obstacle]] = {}
         for run in simulation.running:
             kind, target = run.fault.type, run.fault.target
@@ -92,6 +93,13 @@ class Symptoms:
         if sum(weights) <= 0:
             return Symptom.INTERNAL
         return rng.choices(SYMPTOMS, weights)[0]
+
+    def share(self, obstacle: Obstacle) -> Float64Array:
+        """`[call]` share of the calls that do not arrive, for which it is why."""
+        shares = np.full(self._calls, float(obstacle is Obstacle.REFUSED))
+        for call, found in self._blocked.items():
+            shares[call] = found.count(obstacle) / len(found)
+        return shares
 
     def on_way(self, call: int, rng: Random) -> Obstacle:
         """Why a call did not arrive."""

@@ -28,8 +28,9 @@ MOST_TRIES = 5
 """Further tries of one call."""
 HOP = 0.0003
 """Seconds that a request and its answer are on their way in a good network."""
-TIMEOUT, BREAKER = "timeout", "circuit_breaker_open"
-STATUS = {
+TIMEOUT, BREAKER, UPSTREAM = "timeout", "circuit_breaker_open", "upstream"
+"""What can be wrong beside a `Symptom` and an `Obstacle`: the last is something further down."""
+STATUS: dict[str, int] = {
     Symptom.INTERNAL: 500,
     Symptom.OVERLOADED: 503,
     Symptom.KILLED: 502,
@@ -54,7 +55,7 @@ class Draft:
     start: float
     end: float
     error: str = ""
-    """What was wrong: a `Symptom`, an `Obstacle`, a timeout or a breaker; empty if nothing was."""
+    """What was wrong: a `Symptom`, an `Obstacle`, or one of those above; empty if nothing was."""
     status: int = 200
     """HTTP status of the answer; 0 where there was none."""
     resent: int = 0
@@ -182,7 +183,7 @@ class Walk:
         own = rng.lognormvariate(today.own_location[place], today.own_spread[place])
         own = max(own * self._slowed(pod, pods), at_least)
         error = forced or self._fails(place, pod)
-        status = STATUS.get(Symptom(error), 500) if error else 200
+        status = STATUS.get(error, 502) if error else 200
         way = 0.0 if parent is None else own * today.on_way[place]
         draft = None
         # Who was killed or is gone tells nobody.
@@ -197,7 +198,7 @@ class Walk:
             now, lost = self._call(call, draft or parent, pod if draft else None, now)
             now += work
             if lost and rng.random() < plan.criticality[call] and not error:
-                error, status = lost, 504 if lost == TIMEOUT else 502
+                error, status = UPSTREAM, 504 if lost == TIMEOUT else 502
         if draft is not None:
             draft.end, draft.error, draft.status = now, error, status
         now += way / 2
@@ -297,8 +298,8 @@ class Walk:
         if client is not None:
             client.resent = resent
         begin = now + today.call_delay[call]
-        blocked = repeated and not isinstance(repeated, Symptom) and repeated != TIMEOUT
-        if blocked or (not repeated and rng.random() < today.unreached[call]):
+        arrives = repeated in {"", TIMEOUT, UPSTREAM} or isinstance(repeated, Symptom)
+        if not arrives or (not repeated and rng.random() < today.unreached[call]):
             error, end, status = repeated or today.symptoms.on_way(call, rng), begin, 0
         else:
             patience = max(1e-3, plan.timeout[call] - today.call_delay[call])
@@ -306,7 +307,7 @@ class Walk:
                 plan.callee[call],
                 client or parent,
                 begin,
-                forced=repeated if isinstance(repeated, Symptom) else "",
+                forced="" if repeated == TIMEOUT else repeated,
                 at_least=1.01 * patience if repeated == TIMEOUT else 0.0,
             )
             error, end, status = outcome.error, begin + outcome.seconds, outcome.status
