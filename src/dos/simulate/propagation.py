@@ -44,12 +44,12 @@ REACTION = 8.0
 """Seconds in which pools, retries and breakers follow what they observe."""
 MOST_REACTION = 0.35
 """Of the way at most in one tick: a loop that reacts fully to the tick before swings forever."""
-SLACK, CROWDED = 0.5, 0.7
-"""Share of a pool in use up to which it lets more in quickly, and from which on it may limit."""
+SLACK, CROWDED = 0.25, 0.7
+"""Share of a pool in use up to which much of it is free, and from which on it may limit."""
 LEAST_STRIDE, MOST_STRIDE = 0.005, 0.5
 """Logarithms of the factor by which what a full pool lets in changes from tick to tick."""
-CALMER, BOLDER = 0.5, 1.1
-"""Factors on that stride when it swings and when it does not."""
+CALMER, BOLDER, BOLDEST = 0.5, 1.1, 2.0
+"""Factors on that stride when it swings, when it does not, and when much of the pool is free."""
 LEAST_UP = 0.05
 """Share of its capacity that is counted on however few replicas are left, against division by 0."""
 IDLE_CPU = 0.03
@@ -159,7 +159,8 @@ class Physics(Layout):
 
         latency = answers.latency
         # What has no replica left uses no CPU.
-        there = np.minimum(1.0, ready / (LEAST_UP * self.replicas))
+        standing = np.minimum(ready / self.replicas, 1.0 - unnoticed - state.lost)
+        there = np.clip(standing / LEAST_UP, 0.0, 1.0)
         cpu = there * self._cpu(served / capacity, state, effects)
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
@@ -436,9 +437,9 @@ class Physics(Layout):
         held = np.where(full, np.maximum(state.held, pool / np.maximum(served, 1e-9)), state.held)
         gap = np.log(np.maximum(seen, 1e-6) / held)
         up = gap > 0
-        factor = np.where(up == state.rising, BOLDER, CALMER)
+        factor = np.where(up == state.rising, np.where(used < SLACK, BOLDEST, BOLDER), CALMER)
         stride = np.clip(state.stride * factor, LEAST_STRIDE, MOST_STRIDE)
-        state.stride = np.where(full & (used > SLACK), stride, MOST_STRIDE)
+        state.stride = np.where(full, stride, MOST_STRIDE)
         state.rising = up
         moved = held * np.exp(np.clip(gap, -state.stride, state.stride))
         state.held = np.where(full, moved, held + follow * (seen - held))
