@@ -10,10 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from random import Random
 
 import numpy as np
 
 from dos.api.backend import Analysis, Case, Component, Readiness
+from dos.api.simulation import Simulators
+from dos.app.simulators import PlayedSimulators
 from dos.ingest.base import Delivery, SourceHealth, SourceStatus
 from dos.kit.clock import HOUR, MINUTE, SECOND, ManualClock, Millis, from_rfc3339
 from dos.kit.retry import CircuitState
@@ -32,6 +35,8 @@ from dos.model.overview import Health, SeriesReading, ServiceStatus
 from dos.model.registry import SeriesRegistry
 from dos.model.rootcause import Evidence, EvidenceKind, Hypothesis, RootCause, Stance
 from dos.model.telemetry import Role, SeriesSpec
+from dos.simulate.source import Config as SimulatorConfig
+from dos.simulate.source import SimulatorSource
 from dos.storage.base import Window
 from dos.storage.memory import MemoryStore
 
@@ -268,6 +273,15 @@ BROKEN = SourceStatus(
 WELL = Readiness(ok=True, components=(Component(name="pipeline", ok=True),))
 
 
+def simulated(*names: str) -> dict[str, SimulatorSource]:
+    """Real simulations of the four services of the sketch, at noon, by the names of sources."""
+    config = SimulatorConfig(world="sketch", step=1.0, start="2026-11-23T12:00:00Z")
+    return {
+        name: SimulatorSource(config, name=name, clock=ManualClock(NOON), rng=Random(0))
+        for name in names
+    }
+
+
 @dataclass
 class FakeBackend:
     """The shop, four minutes after noon."""
@@ -277,6 +291,9 @@ class FakeBackend:
     registry: SeriesRegistry = field(default_factory=SeriesRegistry)
     write_token: Secret | None = None
     readiness: Readiness = WELL
+    simulators: Simulators | None = field(
+        default_factory=lambda: PlayedSimulators(simulated("simulator"))
+    )
     source_list: list[SourceStatus] = field(default_factory=lambda: [PROMETHEUS])
     statuses: list[ServiceStatus] = field(default_factory=list)
     room: int = 1_000_000

@@ -46,6 +46,9 @@ def test_a_wrong_method_names_the_right_one(client: TestClient) -> None:
     answer = client.delete("/health")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET"
+    several = client.put("/api/v1/simulation/faults")
+    assert (several.status_code, several.headers["allow"]) == (405, "DELETE, POST")
+    assert client.put("/docs").headers["allow"] == "GET, HEAD"
     assert answer.json()["title"] == "Method Not Allowed"
 
 

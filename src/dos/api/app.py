@@ -31,6 +31,7 @@ from dos.api.routes import (
     probes,
     series,
     services,
+    simulation,
     sources,
     stream,
 )
@@ -60,6 +61,7 @@ _TAGS = [
     {"name": "analysis", "description": "Anomalies and ranked causes on demand."},
     {"name": "ingest", "description": "Telemetry pushed to DOS."},
     {"name": "stream", "description": "Every decision as it is made."},
+    {"name": "simulation", "description": "Simulated sources: the truth, and breaking things."},
     {"name": "probes", "description": "DOS itself: alive, ready, metrics, sources."},
 ]
 
@@ -104,6 +106,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     v1 = APIRouter(prefix="/api/v1")
     for part in (services, graph, series, anomalies, incidents, alerts, changes, sources, stream):
         v1.include_router(part.router)
+    v1.include_router(simulation.router)
     app.include_router(v1)
     describe(app)
     return app

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from dos.api.simulation import Simulators
 from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
@@ -99,6 +100,11 @@ class Backend(Protocol):
     @property
     def write_token(self) -> Secret | None:
         """Bearer token that requests which change state must carry; None: none configured."""
+        ...
+
+    @property
+    def simulators(self) -> Simulators | None:
+        """The simulations among the sources; None where there are none."""
         ...
 
     def sources(self) -> Sequence[SourceStatus]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +17,8 @@ from dos.kit.errors import DosError, TransientError
 
 PROBLEM_JSON = "application/problem+json"
 
+_PARAMETER = re.compile(r"\\\{[^}]*\\\}")
+"""A parameter in the template of a path, escaped."""
 _MAX_ERRORS = 50
 """Items in `errors` at most: a list of 10,000 bad ones is told by its first few."""
 
@@ -116,7 +119,20 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
     if error.status_code == 404 and not isinstance(error, ProblemError):
         error = HTTPException(404, "There is nothing at this path; / names what there is.")
+    if error.status_code == 405 and (methods := _methods_at(request)):
+        error = HTTPException(405, error.detail, {"Allow": ", ".join(methods)})
     return problem_response(request, error)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All methods of the path; the router names those of the first route there only."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    return sorted(
+        method.upper()
+        for template, methods in paths.items()
+        if re.fullmatch(_PARAMETER.sub("[^/]+", re.escape(template)), request.url.path)
+        for method in methods
+    )
 
 
 async def _on_validation(request: Request, error: Exception) -> JSONResponse:

@@ -9,6 +9,7 @@ from dos.app import overview
 from dos.app.analyze import analyze
 from dos.app.metrics import SelfMetrics
 from dos.app.sentinel import Sentinel
+from dos.app.simulators import PlayedSimulators, simulators_of
 from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
@@ -29,6 +30,7 @@ class SentinelBackend:
     def __init__(self, sentinel: Sentinel) -> None:
         self._sentinel = sentinel
         self._metrics = SelfMetrics(sentinel)
+        self._simulators = simulators_of(sentinel.sources)
 
     @property
     def store(self) -> Store:
@@ -59,6 +61,11 @@ class SentinelBackend:
     def write_token(self) -> Secret | None:
         """Bearer token of requests that change state."""
         return self._sentinel.settings.server.token
+
+    @property
+    def simulators(self) -> PlayedSimulators | None:
+        """The simulations among the sources."""
+        return self._simulators
 
     def sources(self) -> Sequence[SourceStatus]:
         """Every configured source."""

@@ -104,9 +104,8 @@ def clear(
 ) -> None:
     """Let every fault of a running simulation recover now."""
     with _door(url, token_file) as door:
-        happened = door.clear(source)
-        running = sum(one.get("end") is None for one in happened.faults)
-        _say(f"{running} faults recover ({door.described})")
+        running = door.clear(source)
+        _say(f"faults that recover now: {running} ({door.described})")
 
 
 def truth(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from dos.api.backend import Case
+from dos.api.simulation import ActionOrder
 from dos.app.analyze import analyze
 from dos.app.backend import PUSH, SentinelBackend
 from dos.app.sentinel import Sentinel
+from dos.app.settings import Settings
 from dos.kit.clock import SECOND, ManualClock, Millis
-from dos.kit.errors import PermanentError
+from dos.kit.errors import PermanentError, TransientError
 from dos.kit.version import __version__
+from dos.model.entity import EntityKind
 from dos.model.graph import EdgeEvidence
 from dos.model.ids import EntityId, SeriesId
 from dos.model.telemetry import Float64Array, Role, SampleFrame, SeriesSpec
@@ -46,8 +50,30 @@ async def test_who_and_when(backend: SentinelBackend) -> None:
     assert len(backend.registry) > 60
 
 
+async def test_its_simulation_can_be_broken(backend: SentinelBackend) -> None:
+    simulators = backend.simulators
+    assert simulators is not None
+    (status,) = simulators.statuses()
+    assert (status.source, status.world, status.services) == ("simulator", "shop", 12)
+    # What was taken in came from a source of its own; this one was not played yet.
+    assert not status.live
+    with pytest.raises(TransientError, match="still delivers its healthy past"):
+        simulators.act(ActionOrder(source=None, kind="restart", target="frontend", replicas=None))
+
+
+async def test_without_a_simulated_source_there_is_none() -> None:
+    settings = Settings.model_validate(
+        {"storage": {"url": "memory://"}, "sources": [{"type": "push"}]}
+    )
+    sentinel = Sentinel(settings, ManualClock(played.START), offload=False)
+    assert SentinelBackend(sentinel).simulators is None
+    await sentinel.open()
+    await sentinel.close()
+
+
 async def test_services_and_graph(backend: SentinelBackend) -> None:
-    assert len(backend.services()) == 12
+    kinds = Counter(one.entity.kind is EntityKind.NODE for one in backend.services())
+    assert (kinds[False], kinds[True]) == (12, 3)
     payment = backend.service(EntityId("payment-service"))
     assert payment is not None
     assert payment.incidents

@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvicorn
 from typer.testing import CliRunner, Result
 
 import dos.cli.simulate_door
+from dos.api.app import create_app
+from dos.app.simulators import PlayedSimulators
 from dos.cli.main import app
 from dos.cli.simulate_door import open_door
 from dos.kit.clock import ManualClock
@@ -20,6 +23,7 @@ from dos.kit.secret import Secret
 from dos.simulate.engine import Simulation
 from dos.simulate.exporter import Exporter, listen, serve
 from dos.simulate.worlds import sketch
+from tests.api.fake import FakeBackend, simulated
 from tests.unit.simulate.runs import MONDAY_NOON
 
 
@@ -44,6 +48,23 @@ async def exported(simulation: Simulation, token: str | None = None) -> AsyncIte
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def served(backend: FakeBackend) -> AsyncIterator[str]:
+    """The API of DOS on a free port."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[FakeBackend]:
+        yield backend
+
+    config = uvicorn.Config(create_app(opened), log_level="warning", timeout_graceful_shutdown=2)
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        await task
 
 
 async def simulate(*words: str) -> Result:
@@ -72,6 +93,36 @@ async def test_break_mend_and_look(simulation: Simulation) -> None:
         assert any("rollback order-service yes yes" in row for row in rows)
 
 
+async def test_dos_is_broken_through_its_api() -> None:
+    sources = simulated("east", "west")
+    backend = FakeBackend(simulators=PlayedSimulators(sources))
+    async with served(backend) as url:
+        unsaid = await simulate("inject", "cpu_spike", "user-service", "--url", url)
+        assert unsaid.exit_code == 1
+        assert "Give `source`, one of: east, west" in unsaid.stderr
+        words = ("--url", url, "--source", "west")
+        broken = await simulate("inject", "cpu_spike", "user-service", *words)
+        assert "cpu_spike of user-service: severity 0.7, 180 s" in broken.stdout
+        assert "(DOS at http://127.0.0.1" in broken.stdout
+        mended = await simulate("act", "restart", "user-service", *words)
+        assert "removes the cause of 1 fault" in mended.stdout
+        told = await simulate("truth", *words)
+        assert "cpu_spike" in told.stdout
+        assert "restart" in told.stdout
+        other = await simulate("truth", "--url", url, "--source", "east")
+        assert other.stdout.endswith("nothing went wrong so far\n")  # the API logs there too
+        assert "faults that recover now: 1 (DOS" in (await simulate("clear", *words)).stdout
+    assert len(sources["west"].simulation.actions) == 1
+    assert sources["east"].simulation.truths == ()
+
+
+async def test_a_dos_without_simulation_says_so() -> None:
+    async with served(FakeBackend(simulators=None)) as url:
+        result = await simulate("truth", "--url", url)
+    assert result.exit_code == 1
+    assert "No source of this DOS is a simulation" in result.stderr
+
+
 async def test_json_is_one_document(simulation: Simulation) -> None:
     async with exported(simulation) as url:
         made = await simulate("inject", "cpu_spike", "user-service", "--url", url, "--json")
@@ -88,7 +139,9 @@ async def test_clear_lets_everything_recover(simulation: Simulation) -> None:
         for kind in ("cpu_spike", "error_rate"):
             await simulate("inject", kind, "user-service", "--url", url)
         simulation.ticks(30)
-        assert (await simulate("clear", "--url", url)).stdout.startswith("2 faults recover (")
+        assert (await simulate("clear", "--url", url)).stdout.startswith(
+            "faults that recover now: 2 ("
+        )
         simulation.ticks(30)
         assert simulation.running == ()
 

@@ -36,6 +36,7 @@ _ENDPOINTS = {
     "/api/v1/alerts": "alerts and what was sent about them",
     "/api/v1/changes": "deployments and other changes",
     "/api/v1/sources": "where telemetry comes from",
+    "/api/v1/simulation": "simulated sources: the truth, and POST faults and actions",
     "/api/v1/stream": "every decision as it is made (server-sent events)",
 }
 
