@@ -5,6 +5,7 @@ Deterministic: the same world, seed, step, start, injections and actions give th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, field, replace
 
@@ -22,7 +23,7 @@ from dos.simulate.flow import Effects, Flow, State
 from dos.simulate.kinds import KINDS, effects_of
 from dos.simulate.metrics import Measured, Meter
 from dos.simulate.noise import Noise
-from dos.simulate.operations import Operations, pain_of
+from dos.simulate.operations import Operations, pain_of, restart
 from dos.simulate.propagation import Physics
 from dos.simulate.scenario import Incidents, check_target
 from dos.simulate.workload import Weather, Workload
@@ -76,6 +77,8 @@ class _Running:
     """A fault at work, beside the same world without it: the but-for test of causation."""
 
     run: FaultRun
+    place: int
+    """In the list of truths."""
     without: State
     flow: Flow | None = None
     """The last tick of that world."""
@@ -240,8 +243,9 @@ class Simulation:
         """
         kind = KINDS[fault.type]
         check_target(self.world, fault.type, fault.target)
-        run = FaultRun(fault, self._now, len(self._truths))
-        self._running.append(_Running(run, self._state.copy()))
+        place = len(self._truths)
+        run = FaultRun(fault, self._now, place)
+        self._running.append(_Running(run, place, self._state.copy()))
         self._truths.append(
             Truth(
                 id=run.id,
@@ -255,9 +259,12 @@ class Simulation:
                 affected=(fault.target,) if fault.type is FaultType.METRIC_CORRUPTION else (),
             )
         )
+        for one in self._watched:
+            one.runs.append(copy(run))
         if kind.rolls:
             self.operations.deploy(fault.target)
-            self.operations.restart(self.physics, self._state, fault.target)
+            for state in self._states(without=False):
+                restart(self.physics, state, fault.target)
         change = kind.change(run, self.operations.version(fault.target))
         if change is not None:
             self.operations.note(self._now, change[0], fault.target, change[1])
@@ -271,14 +278,11 @@ class Simulation:
         """
         without = self._state.copy()
         runs = [copy(one.run) for one in self._running]
-        cured = []
-        self.operations.carry_out(action, self.physics, self._state, self._now)
-        for one in self._running:
-            fault = one.run.fault
-            if fault.target == action.target and action.kind in KINDS[fault.type].cures:
-                one.run.clear(self._now)
-                cured.append(one.run.id)
-        performed = Performed(at=self._now, action=action, cured=tuple(cured))
+        self.operations.carry_out(action, self.physics, self._states(), self._now)
+        cured = self._cure(action, self.running)
+        for one in self._watched:
+            self._cure(action, one.runs)
+        performed = Performed(at=self._now, action=action, cured=cured)
         until = Millis(self._now + round(WATCHED_SECONDS * SECOND))
         self._watched.append(_Watched(len(self._performed), without, runs, until))
         self._performed.append(performed)
@@ -286,8 +290,31 @@ class Simulation:
 
     def clear(self) -> None:
         """Let every running fault recover from now on."""
-        for one in self._running:
-            one.run.clear(self._now)
+        for run in (*self.running, *(run for one in self._watched for run in one.runs)):
+            run.clear(self._now)
+
+    def _cure(self, action: Action, runs: Iterable[FaultRun]) -> tuple[str, ...]:
+        """Let those of `runs` recover that `action` cures; their ids."""
+        cured = []
+        for run in runs:
+            fault = run.fault
+            if fault.target == action.target and action.kind in KINDS[fault.type].cures:
+                run.clear(self._now)
+                cured.append(run.id)
+        return tuple(cured)
+
+    def _states(self, *, without: bool = True) -> list[State]:
+        """Of the world, and of each world beside it: what people do, they do in all of them.
+
+        Args:
+            without: Whether the world without the newest fault is among them.
+        """
+        running = self._running if without else self._running[:-1]
+        return [
+            self._state,
+            *(one.without for one in running),
+            *(one.without for one in self._watched),
+        ]
 
     def _advance(self) -> Float64Array:
         played = self._play()
@@ -310,7 +337,7 @@ class Simulation:
                     self.inject(due)
                 else:
                     self.act(due)
-        self.operations.routine(self.physics, self._state, self._now)
+        self.operations.routine(self.physics, self._states(), self._now)
         self._now = Millis(self._now + self._step)
         demand, wander = self._weather.tick(
             self._now, normals[:3, :services], uniforms[:1, :services]
@@ -359,12 +386,12 @@ class Simulation:
         for one in self._running:
             over = one.run.state(self._now) is FaultState.OVER
             mended = self._now >= one.run.recovers_at
-            place = next(i for i, truth in enumerate(self._truths) if truth.id == one.run.id)
             affected = self._in_order(one.affected)
-            self._truths[place] = replace(
-                self._truths[place],
+            so_far = self._truths[one.place]
+            self._truths[one.place] = replace(
+                so_far,
                 end=self._now if over else None,
-                affected=affected or self._truths[place].affected,
+                affected=affected or so_far.affected,
                 visible_at=min(one.affected.values(), default=None),
                 mitigated_at=one.run.recovers_at if mended else None,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from random import Random
 
 import numpy as np
@@ -85,8 +86,8 @@ class Operations:
             )
         )
 
-    def routine(self, physics: Physics, state: State, now: Millis) -> None:
-        """Roll the dice for a harmless change."""
+    def routine(self, physics: Physics, states: Iterable[State], now: Millis) -> None:
+        """Roll the dice for a harmless change of the world, whose states are `states`."""
         if self._chance <= 0 or self._rng.random() >= self._chance or not self._own:
             return
         target = self._rng.choice(self._own)
@@ -94,51 +95,70 @@ class Operations:
         version = self.version(target)
         if kind is ChangeKind.DEPLOY:
             version = self.deploy(target)
-            self.restart(physics, state, target)
+            for state in states:
+                restart(physics, state, target)
         self.note(now, kind, target, summary.format(target=target, version=version))
 
-    def restart(self, physics: Physics, state: State, service: EntityId) -> None:
-        """Begin a rolling restart."""
-        place = physics.index[service]
-        state.rolling[place] = upkeep.ROLL_SECONDS * max(1.0, state.replicas[place])
-
-    def carry_out(self, action: Action, physics: Physics, state: State, now: Millis) -> None:
+    def carry_out(
+        self, action: Action, physics: Physics, states: Iterable[State], now: Millis
+    ) -> None:
         """Do to the world what `action` says, and write it down.
+
+        Args:
+            action: What to do.
+            physics: The arrays of the world.
+            states: That of the world, and those of the worlds it is compared with.
+            now: Time of the action.
 
         Raises:
             ConfigError: The world has no such target, or the action is not for such a target.
         """
-        target = action.target
         check_action(self._world, action)
-        if action.kind is ActionKind.DRAIN:
-            state.drained[physics.node_index[target]] = True
-            self.note(now, ChangeKind.OTHER, target, f"Drain {target}")
-            return
-        place = physics.index[target]
+        for state in states:
+            _alter(action, physics, state)
+        target = action.target
         match action.kind:
             case ActionKind.SCALE:
-                wanted = float(action.replicas or 1)
-                upkeep.scale(state, place, wanted)
-                self.note(now, ChangeKind.SCALE, target, f"Scale {target} to {wanted:.0f}")
+                self.note(now, ChangeKind.SCALE, target, f"Scale {target} to {action.replicas}")
             case ActionKind.RESTART:
-                self.restart(physics, state, target)
                 self.note(now, ChangeKind.RESTART, target, f"Restart {target}")
             case ActionKind.ROLLBACK:
-                self._roll_back(physics, state, target, now)
+                deployed = self._deployed[target]
+                if len(deployed) > 1:
+                    deployed.pop()
+                back = f"Roll {target} back to {deployed[-1]}"
+                self.note(now, ChangeKind.DEPLOY, target, back)
             case ActionKind.FLAG_OFF:
                 self.note(now, ChangeKind.FLAG, target, f"Disable flags of {target}")
             case ActionKind.FAILOVER:
-                state.rolling[place] = FAILOVER_SECONDS
-                state.filled[place] = state.leaked[place] = 0.0
-                state.away[place] = 1.0
                 self.note(now, ChangeKind.OTHER, target, f"Fail {target} over to its standby")
+            case ActionKind.DRAIN:
+                self.note(now, ChangeKind.OTHER, target, f"Drain {target}")
 
-    def _roll_back(self, physics: Physics, state: State, target: EntityId, now: Millis) -> None:
-        deployed = self._deployed[target]
-        if len(deployed) > 1:
-            deployed.pop()
-        self.restart(physics, state, target)
-        self.note(now, ChangeKind.DEPLOY, target, f"Roll {target} back to {deployed[-1]}")
+
+def restart(physics: Physics, state: State, service: EntityId) -> None:
+    """Begin a rolling restart."""
+    place = physics.index[service]
+    state.rolling[place] = upkeep.ROLL_SECONDS * max(1.0, state.replicas[place])
+
+
+def _alter(action: Action, physics: Physics, state: State) -> None:
+    """Change `state` as `action` does."""
+    target = action.target
+    match action.kind:
+        case ActionKind.DRAIN:
+            state.drained[physics.node_index[target]] = True
+        case ActionKind.SCALE:
+            upkeep.scale(state, physics.index[target], float(action.replicas or 1))
+        case ActionKind.RESTART | ActionKind.ROLLBACK:
+            restart(physics, state, target)
+        case ActionKind.FAILOVER:
+            place = physics.index[target]
+            state.rolling[place] = FAILOVER_SECONDS
+            state.filled[place] = state.leaked[place] = 0.0
+            state.away[place] = 1.0
+        case ActionKind.FLAG_OFF:
+            pass  # a flag works on the next request; nothing restarts
 
 
 def pain_of(physics: Physics, flow: Flow) -> float:
