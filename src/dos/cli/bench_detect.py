@@ -66,6 +66,10 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
         float | None,
         typer.Option(help="Seconds between samples; by default what is known of the group."),
     ] = None,
+    recall: Annotated[
+        float,
+        typer.Option(help="Of anomalies, at which false alarms are compared.", min=0.01, max=1),
+    ] = 0.6,
     check_causal: Annotated[
         bool,
         typer.Option("--check-causal", help="Score again with the series cut short, and compare."),
@@ -104,6 +108,7 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
     options = DetectOptions(
         detectors=tuple(dict.fromkeys(detector or default())),
         jobs=jobs if jobs is not None else os.cpu_count() or 1,
+        recall=recall,
         check_causal=check_causal,
         scores=scores,
     )

@@ -21,7 +21,7 @@ from dos.evaluate.series.vus import Areas
 from dos.model.telemetry import Float64Array
 
 RECALL = 0.6
-"""Event recall at which false alarms of detectors are compared."""
+"""Event recall at which false alarms of detectors are compared, unless said otherwise."""
 ALL = "all"
 """Name of the group of all series."""
 
@@ -113,7 +113,7 @@ class DetectorCard:
     group_mean: float | None
     """Mean over the groups of their mean VUS-PR: no group counts for its number of series."""
     at_recall: OperatingPoint | None
-    """One threshold for all series that finds `RECALL` of the anomalies; None if none does."""
+    """One threshold for all series that finds so many of the anomalies; None if none does."""
     work: Work
     leaks: tuple[Leak, ...]
     """Where it looked ahead; empty if it did not, or was not checked."""
@@ -147,10 +147,12 @@ class DetectCard:
     days: float
     """Time behind the prefixes, over all series."""
     groups: tuple[str, ...]
-    steps: Mapping[str, float]
+    steps: Mapping[str, tuple[float, ...]]
     """Seconds between samples that were taken for granted, by group."""
     assumed_prefix: int
     """Series whose prefix was assumed."""
+    recall: float
+    """Event recall at which false alarms are compared."""
     checked: bool
     """Whether it was checked that no detector looks ahead."""
     complete: bool
@@ -173,6 +175,8 @@ def detector_card(
     outcomes: Sequence[Outcome],
     work: Work,
     leaks: Sequence[Leak],
+    *,
+    recall: float = RECALL,
 ) -> DetectorCard:
     """Add up what one detector did; `outcomes` may lack some series."""
     outcomes = sorted(outcomes, key=lambda one: one.series)
@@ -199,7 +203,7 @@ def detector_card(
         about=about,
         figures=tuple(figures),
         group_mean=float(np.mean(means)) if means else None,
-        at_recall=at_recall(judged, RECALL),
+        at_recall=at_recall(judged, recall),
         work=work,
         leaks=tuple(leaks),
         series=tuple(_row(series[one.series], one) for one in outcomes),

@@ -136,7 +136,8 @@ def with_anomalies(
     for _ in range(_TRIES):
         if len(events) >= wanted:
             break
-        drawn = _draw(rng, changed, free, nature, round(_LABELLED * count / max(wanted, 1)))
+        left = round(_LABELLED * count) - sum(one.last - one.first + 1 for one in events)
+        drawn = _draw(rng, changed, free, nature, left)
         if drawn is not None:
             changed, event = drawn
             events.append(event)
@@ -261,7 +262,7 @@ def _synthetic(options: DevelopOptions) -> Iterator[_Clean]:
         for number in range(max(1, round(4 * options.size))):
             rng = np.random.default_rng([options.seed, offset, place, number])
             step_s = float(rng.choice([30.0, 60.0, 300.0]))
-            count = int(rng.integers(2_500, 8_000))
+            count = int(rng.integers(2_500, 10_000))
             yield _Clean(
                 name=f"{options.half}-{name}-{number}",
                 group=SYNTHETIC,

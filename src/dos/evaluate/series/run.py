@@ -23,6 +23,7 @@ import numpy as np
 
 from dos.evaluate.series.candidates import about, build, side_by_side
 from dos.evaluate.series.card import (
+    RECALL,
     DetectCard,
     DetectorCard,
     Outcome,
@@ -53,6 +54,8 @@ class DetectOptions:
 
     detectors: tuple[str, ...]
     jobs: int
+    recall: float = RECALL
+    """Event recall at which false alarms are compared."""
     check_causal: bool = False
     scores: Path | None = None
     """Directory for the score of every point, one file per detector and series."""
@@ -139,8 +142,12 @@ def run_detect(
         points=sum(len(one) for one in series),
         days=sum((len(one) - one.prefix) * one.step_s for one in series) / 86_400.0,
         groups=tuple(sorted({one.group for one in series})),
-        steps={one.group: one.step_s for one in series},
+        steps={
+            group: tuple(sorted({one.step_s for one in series if one.group == group}))
+            for group in sorted({one.group for one in series})
+        },
         assumed_prefix=sum(one.assumed_prefix for one in series),
+        recall=options.recall,
         checked=options.check_causal,
         complete=len(done) == len(pieces),
         detectors=tuple(_cards(series, options, done)),
@@ -301,4 +308,5 @@ def _cards(
                     points=sum(piece.points for piece, _ in mine),
                 ),
                 [leak for _, one in mine for leak in one.leaks],
+                recall=options.recall,
             )

@@ -17,7 +17,7 @@ from dos.evaluate.series.vus import autocorrelation
 from dos.model.telemetry import Float64Array
 
 _PERIODIC = 0.3
-"""Autocorrelation at a lag from which a series is taken to repeat itself."""
+"""Autocorrelation from which a series is taken to repeat itself, and by which it has risen."""
 _SEEN = 1.0
 """Root mean square change of a stretch, in scales, below which an anomaly is not there."""
 _PEAK = 3.0
@@ -185,7 +185,7 @@ def _phase(
 ) -> Float64Array:
     """The cycle comes too late, or one is missed: values from a part of a period before."""
     period = nature.period or 1
-    back = max(1, round(rng.uniform(0.2, 0.6) * period))
+    back = min(at.start, max(1, round(rng.uniform(0.2, 0.6) * period)))
     del strength
     return x[at.start - back : at.stop - back]
 
@@ -226,7 +226,7 @@ def _contextual(
     rng: np.random.Generator, x: Float64Array, at: slice, nature: Nature, strength: float
 ) -> Float64Array:
     """Values that are usual at another time: from half a period before."""
-    half = max(1, (nature.period or 2) // 2)
+    half = min(at.start, max(1, (nature.period or 2) // 2))
     source = x[at.start - half : at.stop - half]
     del rng, strength
     fading = np.exp(-np.arange(len(source)) / 3.0)  # no jump at the beginning
@@ -270,31 +270,35 @@ SHAPES: tuple[Shape, ...] = (
     Shape(name="spike", make=_spike, shortest=1, longest=4),
     Shape(name="dip", make=_dip, shortest=1, longest=12),
     Shape(name="dropout", make=_dropout, shortest=2, longest=60),
-    Shape(name="temporary shift", make=_shift, shortest=8, longest=200),
+    Shape(name="temporary shift", make=_shift, shortest=8, longest=600),
     Shape(name="level shift", make=_shift, shortest=8, longest=80, lasting=True),
-    Shape(name="variance", make=_variance, shortest=20, longest=300),
+    Shape(name="variance", make=_variance, shortest=20, longest=600),
     Shape(name="noise burst", make=_noise, shortest=5, longest=60),
-    Shape(name="amplitude", make=_amplitude, shortest=20, longest=400, periods=1.0),
-    Shape(name="phase", make=_phase, shortest=20, longest=400, periods=0.5),
-    Shape(name="frequency", make=_frequency, shortest=20, longest=400, periods=1.0),
-    Shape(name="flat line", make=_flat, shortest=15, longest=300),
-    Shape(name="ramp", make=_ramp, shortest=20, longest=400),
+    Shape(name="amplitude", make=_amplitude, shortest=20, longest=600, periods=1.0),
+    Shape(name="phase", make=_phase, shortest=20, longest=600, periods=0.5),
+    Shape(name="frequency", make=_frequency, shortest=20, longest=600, periods=1.0),
+    Shape(name="flat line", make=_flat, shortest=15, longest=600),
+    Shape(name="ramp", make=_ramp, shortest=20, longest=600),
     Shape(name="contextual", make=_contextual, shortest=10, longest=200, periods=0.1),
-    Shape(name="replaced", make=_replaced, shortest=20, longest=400),
-    Shape(name="truncation", make=_truncation, shortest=30, longest=400),
+    Shape(name="replaced", make=_replaced, shortest=20, longest=600),
+    Shape(name="truncation", make=_truncation, shortest=30, longest=600),
 )
 
 
 def _period(values: Float64Array) -> int | None:
-    """Lag of the highest local maximum of the autocorrelation, up to a third of the series."""
+    """Lag of the highest peak of the autocorrelation, up to a third of the series.
+
+    A peak counts only if the correlation was clearly lower before it: a slow series resembles
+    itself at every small lag, and noise makes little peaks there.
+    """
     place = np.arange(len(values))
     straight = values - np.polyval(np.polyfit(place, values, 1), place)
-    correlation = autocorrelation(straight, len(values) // 3)[3:]
-    if len(correlation) < 3:
+    correlation = autocorrelation(straight, len(values) // 3)
+    if len(correlation) < 5:
         return None
     middle = correlation[1:-1]
     peaks = np.flatnonzero((middle > correlation[:-2]) & (middle >= correlation[2:])) + 1
-    if not len(peaks):
-        return None
-    best = int(peaks[np.argmax(correlation[peaks])])
-    return best + 3 if correlation[best] >= _PERIODIC else None
+    lowest = np.minimum.accumulate(correlation)[peaks]
+    height = correlation[peaks]
+    peaks = peaks[(height >= _PERIODIC) & (height - lowest >= _PERIODIC) & (peaks >= 4)]
+    return int(peaks[np.argmax(correlation[peaks])]) if len(peaks) else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dos.evaluate.bench.card import Unit
 from dos.evaluate.bench.resample import Estimate
 from dos.evaluate.bench.tables import NONE, TextTable, number, show
-from dos.evaluate.series.card import ALL, RECALL, DetectCard, DetectorCard, Figures, Work
+from dos.evaluate.series.card import ALL, DetectCard, DetectorCard, Figures, Work
 from dos.evaluate.series.events import GRACE
 
 
@@ -65,7 +65,7 @@ def costs_table(card: DetectCard) -> TextTable:
             )
         )
     return TextTable(
-        title=f"At equal recall ({RECALL:g}), and cost",
+        title=f"At equal recall ({card.recall:g}), and cost",
         note="One threshold on the score, the same for all series, that finds this share of the "
         "anomalies, and the false alarms per series and day that it costs.",
         header=("", "false/day", "threshold", "CPU s", "points/s", "causal"),
@@ -150,7 +150,9 @@ def series_table(card: DetectCard) -> TextTable:
 def summary(card: DetectCard) -> str:
     """One line on what was measured, and one on what was taken for granted."""
     partial = "" if card.complete else " (partial: interrupted)"
-    steps = ", ".join(f"{group} {step:g} s" for group, step in sorted(card.steps.items()))
+    steps = ", ".join(
+        f"{group} {' or '.join(f'{one:g}' for one in known)}" for group, known in card.steps.items()
+    )
     about = f"{card.series} series{partial} of {card.about}; {card.points:,} points"
     lines = [
         f"{about}, {card.days:.0f} series-days behind the prefixes",
