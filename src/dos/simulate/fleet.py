@@ -26,6 +26,7 @@ from dos.simulate.pods import (
     Rollout,
     Termination,
     Workload,
+    about_node,
     image_of,
     namespace_of,
 )
@@ -50,13 +51,15 @@ class Fleet:
 
     def __init__(self, simulation: Simulation, seed: int = 0) -> None:
         physics = simulation.physics
-        self._simulation = simulation
+        self.simulation = simulation
         self.physics: Physics = physics
         self.workloads = list(_workloads(simulation))
         """`[service]`; those of third parties are empty."""
         self.node_up: BoolArray = np.ones(len(physics.nodes), np.bool_)
         """`[node]` whether it answers."""
-        self.node_since = [Millis(simulation.now - 40 * DAY)] * len(physics.nodes)
+        self.made = Millis(simulation.now - 40 * DAY)
+        """When the cluster was set up."""
+        self.node_since = [self.made] * len(physics.nodes)
         """`[node]` since when."""
         self.drained: BoolArray = np.zeros(len(physics.nodes), np.bool_)
         self.probes: Float64Array = np.zeros((len(physics.services), 2))
@@ -113,11 +116,11 @@ class Fleet:
 
     def follow(self) -> None:
         """Bring the pods to where the last tick left the physics."""
-        played = self._simulation.last
+        played = self.simulation.last
         if played is None:
             return
         flow, state = played.flow, played.state
-        self._now = self._simulation.now
+        self._now = self.simulation.now
         self._nodes(flow, state)
         busy = (state.rolling > 0) | (state.down > 0) | (state.coming > 0) | (state.away > 0)
         busy |= flow.restarts != self._restarts
@@ -203,7 +206,7 @@ class Fleet:
             pod.restarts += 1
             process = f"{4000 + 7 * number} ({workload.service.name})"
             self._note(
-                Involved("Node", "", self.physics.nodes[pod.node].name),
+                about_node(self.physics.nodes[pod.node].name),
                 "OOMKilling",
                 f"Memory cgroup out of memory: Killed process {process}",
                 "kernel-monitor",
@@ -309,7 +312,7 @@ class Fleet:
             service=workload.place,
             slot=slot,
             node=self._node_for(workload, slot),
-            version=self._simulation.operations.version(workload.service.id),
+            version=self.simulation.operations.version(workload.service.id),
             template=workload.template,
             created=at,
             started=at,
@@ -368,7 +371,7 @@ class Fleet:
         self.events.note(self._now, about, reason, message, component=component, warning=warning)
 
     def _note_node(self, place: int, reason: str, component: str, *, warning: bool) -> None:
-        about = Involved("Node", "", self.physics.nodes[place].name)
+        about = about_node(self.physics.nodes[place].name)
         message = f"Node {about.name} status is now: {reason}"
         self._note(about, reason, message, component, warning=warning)
 
@@ -387,7 +390,7 @@ class Fleet:
 
     def _note_start(self, workload: Workload, pod: Pod) -> None:
         name = workload.service.name
-        image = f'Container image "{image_of(workload, pod)}" already present on machine'
+        image = f'Container image "{image_of(workload, pod.version)}" already present on machine'
         self._note_pod(pod, "Pulled", image)
         self._note_pod(pod, "Created", f"Created container {name}")
         self._note_pod(pod, "Started", f"Started container {name}")

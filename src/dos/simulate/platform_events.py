@@ -24,7 +24,7 @@ class Involved:
     namespace: str
     """Empty for nodes."""
     name: str
-    uid: str = ""
+    uid: str
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,8 +9,11 @@ from enum import StrEnum
 from dos.kit.clock import Millis
 from dos.simulate.layout import STATEFUL
 from dos.simulate.platform_events import Involved
+from dos.simulate.propagation import Physics
 from dos.simulate.world import SimulatedService, World
 
+MEMORY, STORE_MEMORY = 512 << 20, 2048 << 20
+"""Bytes that a replica may use; datastores need more."""
 # Kubernetes' alphabet for generated names, which spells no words.
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 
@@ -61,7 +64,7 @@ class Pod:
     @property
     def uid(self) -> str:
         """Of the object: the pod that replaces it has another one, even under the same name."""
-        return uid_of(f"pod/{self.name}/{self.created}")
+        return uid_of(f"pod/{self.service}/{self.name}/{self.created}")
 
     @property
     def ip(self) -> str:
@@ -120,7 +123,12 @@ class Workload:
     @property
     def controller(self) -> Involved:
         """Its Deployment or StatefulSet."""
-        return Involved(self.kind, self.namespace, self.service.name)
+        return Involved(self.kind, self.namespace, self.service.name, self.uid)
+
+    @property
+    def uid(self) -> str:
+        """Of that controller."""
+        return uid_of(f"{self.kind}/{self.service.id}")
 
     def pod_name(self, slot: int) -> str:
         """The name of the next pod."""
@@ -135,9 +143,20 @@ def namespace_of(world: World, service: SimulatedService) -> str:
     return service.namespace or world.name
 
 
-def image_of(workload: Workload, pod: Pod) -> str:
-    """What its container was made of."""
-    return f"registry.example/{workload.namespace}/{workload.service.name}:{pod.version}"
+def image_of(workload: Workload, version: str) -> str:
+    """What containers of that version are made of."""
+    return f"registry.example/{workload.namespace}/{workload.service.name}:{version}"
+
+
+def limits_of(physics: Physics, place: int) -> tuple[float, int]:
+    """CPU cores and bytes of memory that each replica of the service at `place` may use."""
+    cores = float(physics.servers[place]) / physics.services[place].replicas
+    return max(0.05, round(cores, 2)), STORE_MEMORY if physics.stateful[place] else MEMORY
+
+
+def about_node(name: str) -> Involved:
+    """A machine as the object of an event."""
+    return Involved("Node", "", name, uid_of(f"Node/{name}"))
 
 
 def uid_of(text: str) -> str:

@@ -223,7 +223,7 @@ def test_third_parties_have_no_pods() -> None:
 
 def test_equal_events_are_counted_and_old_ones_go() -> None:
     log = EventLog(kept=2)
-    pods = [Involved("Pod", "shop", name) for name in "abc"]
+    pods = [Involved("Pod", "shop", name, name) for name in "abc"]
     for at, pod in enumerate([pods[0], pods[1], pods[0], pods[2]]):
         log.note(MONDAY_NOON + at, pod, "Unhealthy", "late", component="kubelet")  # type: ignore[arg-type]
     assert [(event.about.name, event.count) for event in log] == [("a", 2), ("c", 1)]
