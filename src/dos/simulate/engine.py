@@ -25,6 +25,7 @@ from dos.simulate.metrics import Measured, Meter
 from dos.simulate.noise import Noise
 from dos.simulate.operations import Operations, pain_of, restart
 from dos.simulate.propagation import Physics
+from dos.simulate.replicas import ReplicaMeter
 from dos.simulate.scenario import Incidents, check_target
 from dos.simulate.workload import Weather, Workload
 from dos.simulate.world import World
@@ -133,6 +134,9 @@ class Simulation:
         self._noise = Noise(names, seed)
         self._weather = Weather(workload or Workload(), physics.entries, step_seconds)
         self._meter = Meter(physics, nodes=nodes)
+        self._series = self._meter.series
+        self._replicas: ReplicaMeter | None = None
+        self._seed = seed
         self._show_nodes = nodes
         self._state = physics.initial_state()
         self._calm = physics.no_effects()
@@ -153,7 +157,7 @@ class Simulation:
     @property
     def series(self) -> tuple[SeriesSpec, ...]:
         """The table of every frame."""
-        return self._meter.series
+        return self._series
 
     @property
     def truths(self) -> tuple[Truth, ...]:
@@ -212,6 +216,11 @@ class Simulation:
             EdgeEvidence(caller=caller, callee=callee, kind=kind, source=SOURCE, seen_at=self._now)
             for caller, callee, kind in calls
         )
+
+    def measure_replicas(self) -> None:
+        """From the next tick on measure each replica too, as series of its service with a label."""
+        self._replicas = ReplicaMeter(self.physics, self._seed)
+        self._series = self._meter.series + self._replicas.series
 
     def tick(self) -> SampleFrame:
         """Play one step; the samples carry the time of its end."""
@@ -322,6 +331,8 @@ class Simulation:
         for one in self._running:
             if one.run.fault.type is FaultType.METRIC_CORRUPTION:
                 self._corrupt(one.run, values)
+        if self._replicas is not None:
+            values = np.concatenate([values, self._replicas.values(played.flow, played.state)])
         return values
 
     def _corrupt(self, run: FaultRun, values: Float64Array) -> None:
@@ -331,6 +342,8 @@ class Simulation:
     def _play(self) -> Played:
         services = len(self.physics.services)
         normals, uniforms = self._noise.tick()
+        if self._replicas is not None:
+            self._replicas.draw()
         if self._incidents is not None:
             for due in self._incidents.begin(self._now, running=len(self._running)):
                 if isinstance(due, Fault):

@@ -83,6 +83,8 @@ class Config(BaseModel):
     """Harmless deployments and settings, over the whole system."""
     nodes: bool = True
     """Whether the machines that the services run on are measured too."""
+    replicas: bool = False
+    """Whether each replica of a service is measured too."""
     graph_every: Duration = Field(default=300.0, gt=0)
     """How often entities and edges are confirmed."""
     day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
@@ -215,7 +217,7 @@ class SimulatorSource:
         past = -(-round(config.history * SECOND) // self._step) * self._step
         if self._resume_after is not None and config.start is None:
             past = 0
-        return Simulation(
+        simulation = Simulation(
             self._world,
             seed=config.seed,
             step_seconds=config.step,
@@ -225,6 +227,9 @@ class SimulatorSource:
             changes_per_day=config.changes_per_day,
             nodes=config.nodes,
         )
+        if config.replicas:
+            simulation.measure_replicas()
+        return simulation
 
     def _incidents(self, origin: Millis) -> Incidents | None:
         if self._timeline:
