@@ -134,7 +134,7 @@ def _show(happened: Happened) -> None:
     from dos.cli.simulate_catalogue import table
 
     faults = table("began", "ended", "what", "target", "severity", "affected")
-    for one in happened.faults:
+    for one in sorted(happened.faults, key=lambda one: str(one.get("start"))):
         harmless = " (harmless)" if one.get("harmless") else ""
         affected = one.get("affected") or []
         faults.add_row(
@@ -151,7 +151,7 @@ def _show(happened: Happened) -> None:
         return
     actions = table("at", "action", "target", "removed a cause", "helped", "suffered", "without")
     words = {True: "yes", False: "made it worse", None: "no clear difference"}
-    for one in happened.actions:
+    for one in sorted(happened.actions, key=lambda one: str(one["at"])):
         actions.add_row(
             _time(one["at"]),
             one["kind"],
