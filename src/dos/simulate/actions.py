@@ -58,7 +58,7 @@ class Performed:
     cured: tuple[str, ...] = ()
     """Ids of the faults whose cause it removed."""
     pain: float = 0.0
-    """Requests that failed or were slow since, as seen by callers and users."""
+    """Requests that failed or were slow since, as seen by users and, a tenth of it, by callers."""
     pain_without: float = 0.0
     """The same in a world where it was not taken."""
     watched: float = 0.0

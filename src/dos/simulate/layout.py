@@ -48,6 +48,7 @@ class Layout:
         self._slice_levels()
         self._place()
         self.nominal_latency = self._nominal_latency()
+        self.nominal_errors = self._nominal_errors()
         self.normal_in_flight = self.demand * self.nominal_latency
         wide = [one.kind in {EntityKind.CACHE, EntityKind.QUEUE} for one in self.services]
         places = np.where(wide, POOL_OF_CACHE, POOL_PER_REPLICA) * self.replicas
@@ -173,6 +174,16 @@ class Layout:
             spent = spent * np.minimum(latency[self.callee[calls]], self.timeout[calls])
             latency[services] += self.per_caller(spent, services, calls)
         return latency
+
+    def _nominal_errors(self) -> Float64Array:
+        """Ratio of requests that fail on a good day, callees' failures included and no retries."""
+        success = np.log1p(-self.base_errors)
+        for services, calls in reversed(self.levels):
+            failing = -np.expm1(success[self.callee[calls]])
+            lost = np.log1p(-self.criticality[calls] * failing)
+            success[services] += self.per_caller(self.per_request[calls] * lost, services, calls)
+        failing_in_all: Float64Array = -np.expm1(success)
+        return failing_in_all
 
     def per_caller(self, values: Float64Array, services: slice, calls: slice) -> Float64Array:
         """Sum of `values` `[call of the level]` for each service of the level."""

@@ -23,6 +23,8 @@ CHANGES_KEPT = 10_000
 """Changes remembered at most."""
 FAILOVER_SECONDS = 20.0
 """In which a standby takes over, at half the capacity."""
+INNER = 0.1
+"""What a call within the system counts, beside a request of a user."""
 SLOW = 1.5
 """Multiple of its usual latency from which on a service is slow."""
 _ROUTINE: tuple[tuple[ChangeKind, str, float], ...] = (
@@ -162,9 +164,17 @@ def _alter(action: Action, physics: Physics, state: State) -> None:
 
 
 def pain_of(physics: Physics, flow: Flow) -> float:
-    """Requests per second, over all services, that fail or count as slow."""
+    """Requests per second that fail more than usual or count as slow.
+
+    What users ask for and what was queued counts once; a call within the system counts a tenth,
+    since what of it hurts somebody counts again where users come in. Messages that pile up before
+    a consumer count as well.
+    """
     failing, slow = suffering(physics, flow)
-    return float(np.sum(failing + slow))
+    more = np.maximum(0.0, failing - flow.arrivals * physics.nominal_errors)
+    late = np.where(physics.consumer, np.maximum(0.0, flow.arrivals - flow.served), 0.0)
+    weight = np.where((physics.entries > 0) | physics.consumer, 1.0, INNER)
+    return float(np.sum(weight * (more + slow) + late))
 
 
 def suffering(physics: Physics, flow: Flow) -> tuple[Float64Array, Float64Array]:
