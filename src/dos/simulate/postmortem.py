@@ -271,7 +271,7 @@ def markdown(record: Postmortem) -> str:
     return "\n".join(lines)
 
 
-def _words(name: StrEnum) -> str:
+def _words(name: Phase | Stage) -> str:
     return "post-mortem" if name is Phase.POST_MORTEM else name.value.replace("_", " ")
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
+from pydantic import ValidationError
 
+from dos.kit.clock import ManualClock
 from dos.kit.errors import ConfigError
 from dos.simulate.actions import ActionKind
 from dos.simulate.faults import FaultType
 from dos.simulate.scenario import ScheduledAction, ScheduledFault
 from dos.simulate.scenario_file import built_in, find, read, read_scenario
+from dos.simulate.source import Config, SimulatorSource
 from dos.simulate.worlds import sketch, world
 from tests.docs.pages import blocks
 
@@ -119,3 +123,38 @@ def test_scenarios_shown_in_the_documentation_can_be_played(tmp_path: Path) -> N
     for block in shown:
         story = read(written(tmp_path, block.text))
         assert story.misfits(world(story.content.world)) == [], block
+
+
+@pytest.mark.parametrize(
+    ("keys", "places"),
+    [
+        ({"scenario": [{"at": "1s", "fault": "cpu_spike", "targt": "x"}]},
+         {("scenario", 0, "target"), ("scenario", 0, "targt")}),
+        ({"scenario": [{"at": "1s", "action": "scale", "target": "x", "replicas": "many"}]},
+         {("scenario", 0, "replicas")}),
+        ({"severity": [0.9, 0.5]}, {("severity",)}),
+        ({"severity": [0, 0.5]}, {("severity",)}),
+        ({"weights": {"cpu_spike": 0}}, {("weights",)}),
+        ({"weights": {"cpu_spike": -1, "error_rate": 1}}, {("weights",)}),
+    ],
+)  # fmt: skip
+def test_mistakes_in_a_source_are_told_once_and_in_their_place(
+    keys: dict[str, object], places: set[tuple[str | int, ...]]
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Config.model_validate(keys)
+    tags = {"timeline", "scheduled_fault", "scheduled_action"}
+    found = [
+        tuple(part for part in one["loc"] if part not in tags) for one in caught.value.errors()
+    ]
+    assert len(found) == len(places)
+    assert set(found) == places
+
+
+def test_a_source_takes_a_timeline_a_file_or_a_name(tmp_path: Path) -> None:
+    path = written(tmp_path, WHOLE)
+    clock, rng = ManualClock(), Random(0)
+    for scenario in (read(path).timeline, path, "classics"):
+        config = Config.model_validate({"world": "sketch", "scenario": scenario})
+        source = SimulatorSource(config, name="s", clock=clock, rng=rng)
+        assert source.simulation.world.name == "sketch"
