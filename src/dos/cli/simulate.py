@@ -9,31 +9,36 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dos.cli import simulate_catalogue, simulate_live, simulate_testbed
-from dos.cli.output import INTERRUPTED, err, out, parse_seconds
+from dos.cli.output import INTERRUPTED, err, out
 from dos.cli.simulate_options import (
     AtOnceOption,
     ChanceOption,
     ChangesOption,
     Dicing,
+    DurationOption,
     IncidentsMode,
     IncidentsOption,
     OnlyOption,
+    PaceOption,
     QuietOption,
+    ReportOption,
     ScenarioOption,
     SeedOption,
     ServicesOption,
+    SpeedOption,
+    StartOption,
+    StepOption,
+    TokenOption,
+    WorldOfStoryOption,
     WorldOption,
     base_url,
     build,
-    parse_start,
     read_token,
-    report_path,
 )
 
 if TYPE_CHECKING:
@@ -47,12 +52,6 @@ app = typer.Typer(
 )
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on.")]
-TokenOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="File with the bearer token that the control endpoint asks for; needed off loopback."
-    ),
-]
 
 
 @app.callback()
@@ -64,9 +63,7 @@ def simulate(
     ] = None,
     world: WorldOption = "shop",
     seed: SeedOption = 0,
-    speed: Annotated[
-        float, typer.Option(help="Simulated seconds per second.", min=0.1, max=60.0)
-    ] = 1.0,
+    speed: PaceOption = 1.0,
     incidents: IncidentsOption = IncidentsMode.NONE,
 ) -> None:
     """Play a simulated system, as lines for people or as a Prometheus exporter."""
@@ -92,33 +89,13 @@ def simulate(
 @app.command("run")
 def run(  # noqa: PLR0913  each parameter is an option of the command line
     *,
-    world: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of a world, or a YAML file with one; see `dos simulate worlds`. Default:"
-            " that of the scenario, else shop."
-        ),
-    ] = None,
+    world: WorldOfStoryOption = None,
     services: ServicesOption = 50,
     seed: SeedOption = 0,
-    duration: Annotated[
-        float | None,
-        typer.Option(
-            parser=parse_seconds,
-            metavar="TIME",
-            help="Simulated time. Default: that of the scenario, else no end.",
-        ),
-    ] = None,
-    speed: Annotated[
-        float, typer.Option(help="Simulated seconds per second; 0: as fast as possible.", min=0.0)
-    ] = 1.0,
-    step: Annotated[
-        float, typer.Option(parser=parse_seconds, metavar="TIME", help="Length of a cycle.")
-    ] = 1.0,
-    start: Annotated[
-        int | None,
-        typer.Option(parser=parse_start, metavar="TIME", help="When it begins. Default: now."),
-    ] = None,
+    duration: DurationOption = None,
+    speed: SpeedOption = 1.0,
+    step: StepOption = 1.0,
+    start: StartOption = None,
     incidents: IncidentsOption = IncidentsMode.RANDOM,
     chance: ChanceOption = 0.1,
     quiet: QuietOption = 0.0,
@@ -126,38 +103,21 @@ def run(  # noqa: PLR0913  each parameter is an option of the command line
     only: OnlyOption = None,
     scenario: ScenarioOption = None,
     changes_per_day: ChangesOption = 0.0,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            parser=report_path,
-            metavar="FILE",
-            help="Write the record of each incident there, .jsonl or .md.",
-        ),
-    ] = None,
+    report: ReportOption = None,
 ) -> None:
     """Tell in lines what happens: one cycle a second, a 10 % chance of an incident in each."""
+    from dos.cli.simulate_report import report_file
     from dos.kit.clock import Millis, ScaledClock, SystemClock
     from dos.simulate.narration import tell
 
     begins = SystemClock().now() if start is None else Millis(start)
-    dicing = Dicing(
-        mode=incidents, chance=chance, quiet=quiet, at_once=at_once, only=tuple(only or ())
-    )
+    dicing = Dicing(incidents, chance, quiet, at_once, tuple(only or ()))
     there, breaks, length = _planned(
         world, services=services, seed=seed, start=begins, dicing=dicing, scenario=scenario
     )
-    simulation = build(
-        there,
-        seed=seed,
-        step=step,
-        start=begins,
-        incidents=breaks,
-        changes_per_day=changes_per_day,
-    )
+    simulation = build(there, seed, step, begins, breaks, changes_per_day)
     clock = ScaledClock(begins, speed) if speed > 0 else None
     lasting = length if duration is None else duration
-    from dos.cli.simulate_report import report_file
-
     try:
         with report_file(report) as keep:
             asyncio.run(tell(simulation, clock, _write, lasting, keep=keep))
@@ -204,9 +164,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     world: WorldOption = "shop",
     services: ServicesOption = 50,
     seed: SeedOption = 0,
-    speed: Annotated[
-        float, typer.Option(help="Simulated seconds per second.", min=0.1, max=60.0)
-    ] = 1.0,
+    speed: PaceOption = 1.0,
     incidents: IncidentsOption = IncidentsMode.NONE,
     chance: ChanceOption = 0.1,
     quiet: QuietOption = 0.0,
@@ -222,18 +180,11 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     from dos.simulate.worlds import world as world_of
 
     clock = SystemClock()
-    dicing = Dicing(
-        mode=incidents, chance=chance, quiet=quiet, at_once=at_once, only=tuple(only or ())
-    )
+    dicing = Dicing(incidents, chance, quiet, at_once, tuple(only or ()))
     there = world_of(world, services=services, seed=seed)
-    simulation = build(
-        there,
-        seed=seed,
-        step=speed,
-        start=clock.now(),
-        incidents=dicing.incidents(there, seed, clock.now()),
-        changes_per_day=changes_per_day,
-    )
+    start = clock.now()
+    breaks = dicing.incidents(there, seed, start)
+    simulation = build(there, seed, speed, start, breaks, changes_per_day)
     if token_file is not None:
         secret = Secret(read_token(token_file))
         exporter = Exporter(simulation, clock, seed=seed, control=secret)

@@ -19,6 +19,26 @@ if TYPE_CHECKING:
     from dos.simulate.world import World
 
 
+def parse_start(text: str) -> int:
+    """A time option: `2026-11-23T14:30:00Z`, as milliseconds since the epoch."""
+    from dos.kit.clock import from_rfc3339
+
+    try:
+        return from_rfc3339(text)
+    except ValueError:
+        msg = f"{text!r} is not a time; write for example 2026-11-23T14:30:00Z"
+        raise typer.BadParameter(msg) from None
+
+
+def report_path(text: str) -> Path:
+    """A file for records: its ending says in which form they are written."""
+    path = Path(text)
+    if path.suffix not in {".jsonl", ".md"}:
+        msg = f"{text!r} must end in .jsonl or .md"
+        raise typer.BadParameter(msg)
+    return path
+
+
 class IncidentsMode(StrEnum):
     """Whether things break by themselves."""
 
@@ -28,6 +48,46 @@ class IncidentsMode(StrEnum):
 
 WorldOption = Annotated[
     str, typer.Option(help="Name of a world, or a YAML file with one; see `dos simulate worlds`.")
+]
+WorldOfStoryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of a world, or a YAML file with one; see `dos simulate worlds`. Default: that"
+        " of the scenario, else shop."
+    ),
+]
+DurationOption = Annotated[
+    float | None,
+    typer.Option(
+        parser=parse_seconds,
+        metavar="TIME",
+        help="Simulated time. Default: that of the scenario, else no end.",
+    ),
+]
+SpeedOption = Annotated[
+    float, typer.Option(help="Simulated seconds per second; 0: as fast as possible.", min=0.0)
+]
+PaceOption = Annotated[float, typer.Option(help="Simulated seconds per second.", min=0.1, max=60.0)]
+StepOption = Annotated[
+    float, typer.Option(parser=parse_seconds, metavar="TIME", help="Length of a cycle.")
+]
+StartOption = Annotated[
+    int | None,
+    typer.Option(parser=parse_start, metavar="TIME", help="When it begins. Default: now."),
+]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=report_path,
+        metavar="FILE",
+        help="Write the record of each incident there, .jsonl or .md.",
+    ),
+]
+TokenOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the bearer token that the control endpoint asks for; needed off loopback."
+    ),
 ]
 ServicesOption = Annotated[int, typer.Option(help="Size of a generated world.", min=4, max=10_000)]
 SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
@@ -58,7 +118,7 @@ ChangesOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Dicing:
     """How random incidents come up."""
 
@@ -101,12 +161,11 @@ def fault_type(name: str) -> FaultType:
 
 def build(
     world: World,
-    *,
     seed: int,
     step: float,
     start: Millis,
     incidents: Incidents | None,
-    changes_per_day: float = 0.0,
+    changes_per_day: float,
 ) -> Simulation:
     """A simulation of `world`."""
     from dos.simulate.engine import Simulation
@@ -119,17 +178,6 @@ def build(
         incidents=incidents,
         changes_per_day=changes_per_day,
     )
-
-
-def parse_start(text: str) -> int:
-    """A time option: `2026-11-23T14:30:00Z`, as milliseconds since the epoch."""
-    from dos.kit.clock import from_rfc3339
-
-    try:
-        return from_rfc3339(text)
-    except ValueError:
-        msg = f"{text!r} is not a time; write for example 2026-11-23T14:30:00Z"
-        raise typer.BadParameter(msg) from None
 
 
 def read_token(path: Path) -> str:
@@ -152,12 +200,3 @@ def read_token(path: Path) -> str:
 def base_url(host: str, port: int) -> str:
     """Where something listens."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def report_path(text: str) -> Path:
-    """A file for records: its ending says in which form they are written."""
-    path = Path(text)
-    if path.suffix not in {".jsonl", ".md"}:
-        msg = f"{text!r} must end in .jsonl or .md"
-        raise typer.BadParameter(msg)
-    return path
