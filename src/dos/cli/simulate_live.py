@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 UrlOption = Annotated[
     str | None,
     typer.Option(
-        envvar="DOS_SIMULATION_URL",
         help="Of the exporter or of DOS. Default: 127.0.0.1, port 9100, then port 8000.",
     ),
 ]

@@ -30,7 +30,6 @@ from tests.unit.simulate.runs import MONDAY_NOON
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.delenv("DOS_SIMULATION_URL", raising=False)
 
 
 @pytest.fixture
