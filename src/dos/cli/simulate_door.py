@@ -108,6 +108,9 @@ class Door:
         if answer.is_success:
             told: dict[str, Any] = answer.json()
             return told
+        if answer.status_code == HTTPStatus.NOT_FOUND and not _problem(answer):
+            msg = f"{self.described} has no {path.strip('/')}."
+            raise PermanentError(msg, remedy="The testbed of real processes takes faults only.")
         raise PermanentError(_reason(answer, self.described))
 
 

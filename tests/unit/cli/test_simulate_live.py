@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 from typer.testing import CliRunner, Result
 
 import dos.cli.simulate_door
@@ -199,3 +203,22 @@ def test_the_usual_addresses_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(app, ["simulate", "clear"])
     assert result.exit_code == 1
     assert gone in result.stderr
+
+
+async def test_a_door_without_actions_says_so() -> None:
+    async def faults(_: Request) -> JSONResponse:
+        return JSONResponse({"faults": []})
+
+    testbed = Starlette(routes=[Route("/faults", faults)])
+    config = uvicorn.Config(testbed, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    with listen("127.0.0.1", 0) as listener:
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        result = await simulate("act", "restart", "catalog", "--url", url)
+        told = await simulate("truth", "--url", url)
+        server.should_exit = True
+        await task
+    assert result.exit_code == 1
+    assert "has no actions. The testbed of real processes takes faults only." in result.stderr
+    assert told.stdout == "nothing went wrong so far\n"
