@@ -313,7 +313,7 @@ def _load(path: Path) -> list[LabelledSeries] | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             about = json.loads(arrays["about"].tobytes())
             return [
                 LabelledSeries(

@@ -62,7 +62,7 @@ class PromqlAdaptive:
             lower = np.fmin(lower, _delayed(hour - _MULTIPLIER * spread, away))
         lower = np.maximum(lower, 0.0)
         middle = (upper + lower) / 2.0
-        half = np.maximum((upper - lower) / 2.0, 1e-300)
+        half = np.maximum((upper - lower) / 2.0, 1e-100)
         score = np.minimum(np.abs(level - middle) / half, 1e6)
         score = np.nan_to_num(score, nan=0.0)
         outside = (level > upper) | (level < lower)

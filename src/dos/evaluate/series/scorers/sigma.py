@@ -35,7 +35,7 @@ class ThreeSigma:
         mean = np.cumsum(centred)[:-1] / seen
         square = np.cumsum(centred**2)[:-1] / seen
         sigma = np.sqrt(np.maximum(square - mean**2, 0.0))
-        sigma = np.maximum(sigma, _ROUNDING * (np.abs(mean) + np.abs(shift)) + 1e-300)
+        sigma = np.maximum(sigma, _ROUNDING * (np.abs(mean) + np.abs(shift)) + 1e-100)
         score = np.zeros(len(values))
         score[1:] = np.minimum(np.abs(centred[1:] - mean) / sigma, 1e6)
         score[:_LEARNED] = 0.0
@@ -65,7 +65,7 @@ class EwmaSigma:
         score = np.zeros(len(values))
         for place, value in enumerate(values.tolist()):
             away = value - mean
-            sigma = variance**0.5 + _ROUNDING * abs(mean) + 1e-300
+            sigma = variance**0.5 + _ROUNDING * abs(mean) + 1e-100
             score[place] = min(abs(away) / sigma, 1e6)
             weight = max(self._weight, 1.0 / (place + 1.0))
             mean += weight * away
