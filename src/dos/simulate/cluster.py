@@ -21,6 +21,8 @@ _MEBIBYTE = 1 << 20
 _PRESSURE = 0.95
 """Ratio of a machine's memory in use from which on its kubelet complains."""
 KUBELET = "v1.33.2"
+NODES = "/api/v1/nodes"
+"""What belongs to no namespace."""
 
 
 class Cluster:
@@ -34,7 +36,7 @@ class Cluster:
         self._fleet = fleet
         self._lists: dict[str, tuple[str, str, Callable[[], Iterable[Json]]]] = {
             "/api/v1/pods": ("v1", "PodList", self._pods),
-            "/api/v1/nodes": ("v1", "NodeList", self._nodes),
+            NODES: ("v1", "NodeList", self._nodes),
             "/api/v1/events": ("v1", "EventList", self._events),
             "/apis/apps/v1/deployments": ("apps/v1", "DeploymentList", self._deployments),
             "/apis/apps/v1/replicasets": ("apps/v1", "ReplicaSetList", self._replica_sets),
@@ -45,6 +47,11 @@ class Cluster:
     def paths(self) -> tuple[str, ...]:
         """What can be listed."""
         return tuple(self._lists)
+
+    @property
+    def namespaced(self) -> tuple[str, ...]:
+        """What can be listed of one namespace."""
+        return tuple(path for path in self._lists if path != NODES)
 
     def listing(self, path: str, namespace: str | None = None) -> Json:
         """The list at one of `paths`, of all namespaces or of one."""

@@ -1,8 +1,10 @@
 """`dos simulate export`: the simulator as a Prometheus exporter that can be broken on request.
 
 One task plays a tick a second on the injected clock; the ASGI application reads what it has
-counted. Both run on one event loop, so that no lock is needed. Prometheus finds one target per
-service at `/targets` (HTTP service discovery). `/faults` and `/actions` are the control endpoint.
+counted. Both run on one event loop, so that no lock is needed. Prometheus finds one target for each
+service, one for each machine and one for the cluster at `/targets` (HTTP service discovery). The
+paths of `Cluster` answer as a Kubernetes API server would. `/faults` and `/actions` are the control
+endpoint.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import hmac
 import ipaddress
 import json
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Literal
 
@@ -31,9 +33,12 @@ from dos.kit.errors import ConfigError, PermanentError
 from dos.kit.secret import Secret
 from dos.model.entity import EntityKind
 from dos.model.ids import EntityId
+from dos.simulate.cluster import Cluster
 from dos.simulate.control import ActionRequest, FaultRequest, act, action_shown, fault_shown, inject
 from dos.simulate.engine import Simulation
-from dos.simulate.families import Counters, pods_of
+from dos.simulate.families import Counters
+from dos.simulate.fleet import Fleet
+from dos.simulate.pods import pods_of
 
 _MOST_BODY = 64 * 1024
 """Bytes a request to the control endpoint may have."""
@@ -61,13 +66,19 @@ class Exporter:
         self.simulation = simulation
         self._clock = clock
         self._control = control
-        self._counters = Counters(simulation.physics, seed)
+        self.fleet = Fleet(simulation, seed)
+        self._counters = Counters(self.fleet, seed)
+        self._cluster = Cluster(self.fleet)
         self.app = Starlette(
             routes=[
                 Route("/healthz", self._health),
                 Route("/targets", self._targets),
                 Route("/metrics", self._metrics),
                 Route("/services/{name:path}/metrics", self._metrics),
+                Route("/nodes/{name}/metrics", self._node_metrics),
+                Route("/cluster/metrics", self._cluster_metrics),
+                *(Route(path, self._listed) for path in self._cluster.paths),
+                *(Route(_namespaced(path), self._listed) for path in self._cluster.namespaced),
                 Route("/faults", self._guarded(self._list), methods=["GET"]),
                 Route("/faults", self._guarded(self._inject), methods=["POST"]),
                 Route("/faults", self._guarded(self._clear), methods=["DELETE"]),
@@ -79,6 +90,7 @@ class Exporter:
     def tick(self) -> None:
         """Play and count one second."""
         self.simulation.tick()
+        self.fleet.follow()
         if self.simulation.last is not None:
             self._counters.add(self.simulation.last, TICK_SECONDS)
 
@@ -91,13 +103,17 @@ class Exporter:
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
 
     def text(self, service: EntityId | None = None) -> bytes:
-        """The metrics of one service, or of all, in the text format."""
-        index = self.simulation.physics.index
-        places = range(len(index)) if service is None else [index[service]]
-        families = list(self._counters.families(places))
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(families))
-        return generate_latest(registry)
+        """The metrics of one service, or of everything, in the text format."""
+        physics, counters = self.simulation.physics, self._counters
+        if service is not None:
+            return _text(counters.families([physics.index[service]]))
+        return _text(
+            [
+                *counters.families(range(len(physics.services))),
+                *counters.nodes.families(range(len(physics.nodes)), named=True),
+                *counters.nodes.states(),
+            ]
+        )
 
     async def _health(self, _: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -105,16 +121,17 @@ class Exporter:
     async def _targets(self, request: Request) -> Response:
         """Targets as of Prometheus' http_sd; the host is the one the caller used."""
         host = request.headers.get("host", "localhost")
-        targets = [
-            {
-                "targets": [host],
-                "labels": {
-                    "__metrics_path__": f"/services/{service.id}/metrics",
-                    "instance": pods_of(service)[0],
-                },
-            }
-            for service in self.simulation.physics.services
+        physics = self.simulation.physics
+        found = [
+            (f"/services/{service.id}/metrics", pods_of(service)[0])
+            for service in physics.services
             if service.kind is not EntityKind.EXTERNAL
+        ]
+        found += [(f"/nodes/{node.name}/metrics", f"{node.name}:9100") for node in physics.nodes]
+        found.append(("/cluster/metrics", "kube-state-metrics"))
+        targets = [
+            {"targets": [host], "labels": {"__metrics_path__": path, "instance": instance}}
+            for path, instance in found
         ]
         return JSONResponse(targets)
 
@@ -124,6 +141,27 @@ class Exporter:
         if service is not None and service not in self.simulation.physics.index:
             return _problem(404, f"There is no service {name!r}; /targets lists them.")
         return Response(self.text(service), media_type=CONTENT_TYPE_LATEST)
+
+    async def _node_metrics(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        place = self.simulation.physics.node_index.get(EntityId(name))
+        if place is None:
+            return _problem(404, f"There is no node {name!r}; /targets lists them.")
+        if not self.fleet.node_up[place]:
+            return _problem(503, f"Node {name!r} does not answer.")
+        families = self._counters.nodes.families([place], named=False)
+        return Response(_text(families), media_type=CONTENT_TYPE_LATEST)
+
+    async def _cluster_metrics(self, _: Request) -> Response:
+        return Response(_text(self._counters.nodes.states()), media_type=CONTENT_TYPE_LATEST)
+
+    async def _listed(self, request: Request) -> Response:
+        """A list of the Kubernetes API, of all namespaces or of one."""
+        namespace = request.path_params.get("namespace")
+        path = request.url.path.replace(f"/namespaces/{namespace}", "", 1)
+        if request.query_params.get("watch", "").lower() in {"1", "true"}:
+            return _status(405, "MethodNotAllowed", "Nothing can be watched here, only listed.")
+        return JSONResponse(self._cluster.listing(path, namespace))
 
     async def _list(self, _: Request) -> Response:
         return JSONResponse({"faults": [fault_shown(one) for one in self.simulation.truths]})
@@ -170,11 +208,23 @@ class Exporter:
 class _Collected:
     """A collector of families that are there already."""
 
-    def __init__(self, families: list[Metric]) -> None:
+    def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
-    def collect(self) -> list[Metric]:
+    def collect(self) -> Iterable[Metric]:
         return self._families
+
+
+def _text(families: Iterable[Metric]) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(list(families)))
+    return generate_latest(registry)
+
+
+def _namespaced(path: str) -> str:
+    """The path of the same list in one namespace."""
+    root, _, kind = path.rpartition("/")
+    return f"{root}/namespaces/{{namespace}}/{kind}"
 
 
 async def _made(request: Request, make: Callable[[bytes], dict[str, object]]) -> Response:
@@ -194,6 +244,14 @@ async def _made(request: Request, make: Callable[[bytes], dict[str, object]]) ->
         return _problem(422, f"{where}: {first['msg']}.")
     except ConfigError as error:
         return _problem(422, str(error))
+
+
+def _status(code: int, reason: str, message: str) -> Response:
+    """A failure as the Kubernetes API tells it."""
+    content = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    return JSONResponse(
+        content | {"message": message, "reason": reason, "code": code}, status_code=code
+    )
 
 
 def _problem(status: int, detail: str) -> Response:

@@ -1,20 +1,18 @@
 """The simulated system as Prometheus metric families, named as real instrumentation names them.
 
-Services carry the OpenTelemetry Collector's span metrics, every call its service graph, and every
-replica cAdvisor's and kube-state-metrics' families. Databases, caches and queues have no spans of
-their own, and third parties nothing at all: they are seen through their callers only, as in
-production. Counters grow by what each tick counted, in whole numbers.
+Services carry the OpenTelemetry Collector's span metrics and every call its service graph; what is
+shown of replicas and machines is in `container_families` and `node_families`. Databases, caches and
+queues have no spans of their own, and third parties nothing at all: they are seen through their
+callers only, as in production. Counters grow by what each tick counted, in whole numbers.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from prometheus_client.core import (
     CounterMetricFamily,
-    GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
 )
@@ -22,20 +20,18 @@ from prometheus_client.core import (
 from dos.model.entity import EntityKind
 from dos.model.graph import EdgeKind
 from dos.model.telemetry import Float64Array, Int64Array
+from dos.simulate.container_families import ContainerCounters
 from dos.simulate.engine import Played
-from dos.simulate.metrics import REQUEST_BYTES, RESPONSE_BYTES
-from dos.simulate.propagation import Physics
+from dos.simulate.fleet import Fleet
+from dos.simulate.layout import STATEFUL
+from dos.simulate.node_families import NodeCounters
 from dos.simulate.queueing import normal_cdf
+from dos.simulate.semantics import TRACED, served
 from dos.simulate.world import SimulatedService
 
 BOUNDS = (1, 2, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 """Upper bounds of the latency buckets, in milliseconds; above them one without bound."""
 _LOG_BOUNDS = np.log(np.array(BOUNDS) / 1000.0)
-_TRACED = {EntityKind.GATEWAY, EntityKind.SERVICE}
-_STATEFUL = {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
-_CPU_PERIOD = 100_000
-"""Microseconds of the kernel's CPU accounting period, of which the quota is a share."""
-_MEBIBYTE = 1 << 20
 USER = "user"
 """Tempo's name for callers outside the traced system."""
 
@@ -44,11 +40,12 @@ class Counters:
     """What has been counted since the start; grows tick by tick.
 
     Args:
-        physics: The world's arrays, whose order is used here.
+        fleet: The pods of the world, whose order is used here.
         seed: Of the draws that put requests into latency buckets.
     """
 
-    def __init__(self, physics: Physics, seed: int) -> None:
+    def __init__(self, fleet: Fleet, seed: int) -> None:
+        physics = fleet.physics
         services, calls, buckets = len(physics.services), len(physics.calls), len(BOUNDS) + 1
         self._physics = physics
         self._rng = np.random.default_rng([seed, 1])
@@ -61,12 +58,13 @@ class Counters:
         self.call_buckets: Int64Array = np.zeros((calls, buckets), np.int64)
         self.call_seconds = np.zeros(calls)
         self.entered = np.zeros(services)
-        self.cpu_seconds = np.zeros(services)
-        self.received = np.zeros(services)
-        self.sent = np.zeros(services)
-        self.memory = physics.base_memory.copy()
-        self.restarts = np.zeros(services)
-        self.ready = physics.replicas.copy()
+        self._operations = {
+            place: served(physics, place)
+            for place, service in enumerate(physics.services)
+            if service.kind in TRACED
+        }
+        self.replicas = ContainerCounters(fleet, np.random.default_rng([seed, 4]))
+        self.nodes = NodeCounters(fleet, np.random.default_rng([seed, 6]))
 
     def add(self, played: Played, seconds: float) -> None:
         """Count `seconds` of the state of affairs in `played`."""
@@ -86,21 +84,17 @@ class Counters:
         self.call_buckets += self._rng.multinomial(calls, chances[physics.callee])
         self.call_seconds += calls * answers.latency[physics.callee]
 
-        self.cpu_seconds += flow.cpu * seconds
-        calls_out = np.bincount(physics.caller, calls, len(requests))
-        self.received += requests * REQUEST_BYTES + calls_out * RESPONSE_BYTES
-        self.sent += requests * RESPONSE_BYTES + calls_out * REQUEST_BYTES
-        self.memory = flow.memory
-        self.restarts = flow.restarts
-        self.ready = flow.ready
+        out = np.bincount(physics.caller, calls, len(requests))
+        calls_out = out.astype(np.float64, copy=False)
+        self.replicas.add(played, requests, calls_out, seconds)
+        self.nodes.add(played, requests, calls_out, seconds, self.replicas)
 
     def families(self, places: Iterable[int]) -> Iterator[Metric]:
         """The families of the services at `places`, as one exporter would show them together."""
         chosen = [place for place in places if self._exported(place)]
         yield from self._spans(chosen)
         yield from self._service_graph(set(chosen))
-        yield from self._containers(chosen)
-        yield from self._workloads(chosen)
+        yield from self.replicas.families(chosen)
 
     def _exported(self, place: int) -> bool:
         return self._physics.services[place].kind is not EntityKind.EXTERNAL
@@ -113,11 +107,10 @@ class Counters:
         )
         for place in places:
             service = self._physics.services[place]
-            if service.kind not in _TRACED:
+            if service.kind not in TRACED:
                 continue
-            consumes = bool(self._physics.consumer[place])
-            kind = "SPAN_KIND_CONSUMER" if consumes else "SPAN_KIND_SERVER"
-            span = [service.name, kind, "process" if consumes else "handle"]
+            operation = self._operations[place]
+            span = [service.name, f"SPAN_KIND_{operation.kind.name}", operation.name]
             failed = float(self.failed[place])
             calls.add_metric([*span, "STATUS_CODE_UNSET"], float(self.requests[place]) - failed)
             if failed:
@@ -143,7 +136,7 @@ class Counters:
                 total.add_metric([USER, name, "virtual_node"], float(self.entered[place]))
         for number, call in enumerate(physics.calls):
             caller, callee = int(physics.caller[number]), int(physics.callee[number])
-            traced = physics.services[caller].kind in _TRACED
+            traced = physics.services[caller].kind in TRACED
             # What comes out of a queue is told by the consumer that took it.
             teller = callee if physics.services[caller].kind is EntityKind.QUEUE else caller
             if teller not in places or not (traced or teller == callee):
@@ -154,97 +147,15 @@ class Counters:
             failed.add_metric(edge, float(self.call_failed[number]))
             buckets = _cumulated(self.call_buckets[number], 1000.0)
             client.add_metric(edge, buckets, float(self.call_seconds[number]))
-            if called.kind in _TRACED:
+            if called.kind in TRACED:
                 server.add_metric(edge, buckets, float(self.call_seconds[number]))
         yield from (total, failed, client, server)
-
-    def _containers(self, places: list[int]) -> Iterator[Metric]:
-        labels = ["namespace", "pod", "container"]
-        cpu = CounterMetricFamily("container_cpu_usage_seconds", "CPU time.", labels=labels)
-        quota = GaugeMetricFamily("container_spec_cpu_quota", "CPU quota.", labels=labels)
-        period = GaugeMetricFamily("container_spec_cpu_period", "CPU period.", labels=labels)
-        memory = GaugeMetricFamily("container_memory_working_set_bytes", "Used.", labels=labels)
-        limit = GaugeMetricFamily("container_spec_memory_limit_bytes", "Limit.", labels=labels)
-        rx = CounterMetricFamily("container_network_receive_bytes", "In.", labels=labels[:2])
-        tx = CounterMetricFamily("container_network_transmit_bytes", "Out.", labels=labels[:2])
-        for place in places:
-            service = self._physics.services[place]
-            limit_bytes = (2048 if service.kind in _STATEFUL else 512) * _MEBIBYTE
-            for pod in pods_of(service):
-                where = [self._namespace(service), pod]
-                container = [*where, service.name]
-                cpu.add_metric(container, float(self.cpu_seconds[place]))
-                quota.add_metric(container, _CPU_PERIOD)
-                period.add_metric(container, _CPU_PERIOD)
-                memory.add_metric(container, round(float(self.memory[place]) * limit_bytes))
-                limit.add_metric(container, limit_bytes)
-                rx.add_metric(where, round(float(self.received[place]) / service.replicas))
-                tx.add_metric(where, round(float(self.sent[place]) / service.replicas))
-        yield from (cpu, quota, period, memory, limit, rx, tx)
-
-    def _workloads(self, places: list[int]) -> Iterator[Metric]:
-        restarts = CounterMetricFamily(
-            "kube_pod_container_status_restarts",
-            "Restarts.",
-            labels=["namespace", "pod", "container"],
-        )
-        gauges = {
-            name: GaugeMetricFamily(name, "Replicas.", labels=["namespace", name.split("_")[1]])
-            for name in (
-                "kube_deployment_spec_replicas",
-                "kube_deployment_status_replicas_available",
-                "kube_statefulset_replicas",
-                "kube_statefulset_status_replicas_ready",
-            )
-        }
-        for place in places:
-            service = self._physics.services[place]
-            where = [self._namespace(service), service.name]
-            wanted, ready = _replica_families(service, gauges)
-            wanted.add_metric(where, service.replicas)
-            ready.add_metric(where, float(self.ready[place]))
-            pods = pods_of(service)
-            for number, pod in enumerate(pods):
-                # Replicas are killed in turn.
-                count = (int(self.restarts[place]) + len(pods) - 1 - number) // len(pods)
-                restarts.add_metric([where[0], pod, service.name], count)
-        yield restarts
-        yield from gauges.values()
-
-    def _namespace(self, service: SimulatedService) -> str:
-        return service.namespace or self._physics.world.name
-
-
-def pods_of(service: SimulatedService) -> list[str]:
-    """Names of the pods of `service`, as a Deployment or a StatefulSet gives them."""
-    if service.kind in _STATEFUL:
-        return [f"{service.name}-{number}" for number in range(service.replicas)]
-    # Kubernetes' alphabet for generated names, which spells no words.
-    letters = "bcdfghjklmnpqrstvwxz2456789"
-    digest = hashlib.blake2b(service.id.encode(), digest_size=16).digest()
-    template = "".join(letters[byte % len(letters)] for byte in digest[:10])
-    pods = []
-    for number in range(service.replicas):
-        digest = hashlib.blake2b(f"{service.id}/{number}".encode(), digest_size=5).digest()
-        suffix = "".join(letters[byte % len(letters)] for byte in digest)
-        pods.append(f"{service.name}-{template}-{suffix}")
-    return pods
-
-
-def _replica_families(
-    service: SimulatedService, gauges: dict[str, GaugeMetricFamily]
-) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
-    if service.kind in _STATEFUL:
-        names = ("kube_statefulset_replicas", "kube_statefulset_status_replicas_ready")
-    else:
-        names = ("kube_deployment_spec_replicas", "kube_deployment_status_replicas_available")
-    return gauges[names[0]], gauges[names[1]]
 
 
 def _connection(called: SimulatedService, kind: EdgeKind) -> str:
     if kind is EdgeKind.MESSAGE:
         return "messaging_system"
-    return "database" if called.kind in _STATEFUL else ""
+    return "database" if called.kind in STATEFUL else ""
 
 
 def _bucket_chances(location: Float64Array, spread: Float64Array) -> Float64Array:

@@ -72,6 +72,8 @@ class Fleet:
         self._restarts = np.zeros(len(physics.services)) if last is None else last.flow.restarts
         self._probed = simulation.now
         self._restless: set[int] = set()
+        self.generation = 0
+        """Grows whenever a pod comes or goes."""
         for workload in self.workloads:
             age = 2 * DAY + 7 * HOUR * (workload.place % 24)
             for slot in range(workload.replicas):
@@ -305,6 +307,7 @@ class Fleet:
         message = f"Stopping container {workload.service.name}" + (f": {why}" if why else "")
         self._note_pod(pod, "Killing", message)
         workload.pods.remove(pod)
+        self.generation += 1
 
     def _create(self, workload: Workload, slot: int, at: Millis, status: PodStatus) -> None:
         pod = Pod(
@@ -320,6 +323,7 @@ class Fleet:
             since=at,
         )
         workload.serial += 1
+        self.generation += 1
         workload.pods.insert(sum(one.slot <= slot for one in workload.pods), pod)
         node = self.physics.nodes[pod.node].name
         message = f"Successfully assigned {workload.namespace}/{pod.name} to {node}"
@@ -362,6 +366,7 @@ class Fleet:
                     "(Client.Timeout exceeded while awaiting headers)"
                 )
                 if times:
+                    pod.failed_probes += int(times)
                     message = f"Readiness probe failed: {why}"
                     self._note_pod(pod, "Unhealthy", message, bad=True, times=int(times))
 

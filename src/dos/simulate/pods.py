@@ -58,6 +58,8 @@ class Pod:
     since: Millis = Millis(0)
     """When it came into this status."""
     restarts: int = 0
+    failed_probes: int = 0
+    """Readiness probes that failed so far."""
     ended: Termination | None = None
     """How its container ended last."""
 

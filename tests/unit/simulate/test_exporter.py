@@ -17,7 +17,8 @@ from dos.kit.secret import Secret
 from dos.model.ids import EntityId
 from dos.simulate.engine import Simulation
 from dos.simulate.exporter import Exporter, is_loopback, listen, serve
-from dos.simulate.families import pods_of
+from dos.simulate.faults import Fault, FaultType
+from dos.simulate.pods import pods_of
 from dos.simulate.worlds import generate, shop
 from tests.unit.simulate.runs import MONDAY_NOON
 
@@ -52,6 +53,11 @@ def total(found: list[Sample], name: str, **labels: str) -> float:
     )
 
 
+def memory_of(found: list[Sample], container: str) -> list[float]:
+    name = "container_memory_working_set_bytes"
+    return [s.value for s in found if s.name == name and s.labels["container"] == container]
+
+
 def play(one: Exporter, seconds: int) -> list[Sample]:
     for _ in range(seconds):
         one.tick()
@@ -61,18 +67,19 @@ def play(one: Exporter, seconds: int) -> list[Sample]:
 async def test_targets_are_scraped_over_http() -> None:
     async with served(exporter()) as client:
         targets = (await client.get("/targets")).json()
-        assert len(targets) == 12
+        assert len(targets) == 12 + 3 + 1, "services, machines and the cluster"
         assert {t["targets"][0] for t in targets} == {client.base_url.netloc.decode()}
-        assert len({t["labels"]["instance"] for t in targets}) == 12
+        assert len({t["labels"]["instance"] for t in targets}) == len(targets)
         for target in targets:
             answer = await client.get(target["labels"]["__metrics_path__"])
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("text/plain; version=")
             assert samples(answer.text)
         assert (await client.get("/healthz")).text == "ok\n"
-        missing = await client.get("/services/nobody/metrics")
-        assert missing.status_code == 404
-        assert missing.headers["content-type"] == "application/problem+json"
+        for path in ("/services/nobody/metrics", "/nodes/nobody/metrics"):
+            missing = await client.get(path)
+            assert missing.status_code == 404
+            assert missing.headers["content-type"] == "application/problem+json"
 
 
 def test_counters_grow_at_the_rate_of_the_traffic() -> None:
@@ -156,10 +163,10 @@ async def test_a_fault_is_injected_seen_and_cleared() -> None:
         made = await client.post("/faults", json=wanted)
         assert made.status_code == 201
         assert made.json()["service"] == "frontend"
-        calm = total(play(one, 1), "container_memory_working_set_bytes", container="frontend")
-        found = play(one, 14)
-        leaking = total(found, "container_memory_working_set_bytes", container="frontend")
-        assert leaking > 1.3 * calm
+        calm = memory_of(play(one, 1), "frontend")
+        leaking = memory_of(play(one, 14), "frontend")
+        assert max(leaking) > 1.3 * max(calm), "the replica that leaks first"
+        assert min(leaking) < 1.2 * max(calm)
         found = play(one, 15)
         restarts = "kube_pod_container_status_restarts_total"
         assert total(found, restarts, container="frontend") == 1
@@ -243,3 +250,171 @@ def test_third_parties_have_no_metrics_of_their_own() -> None:
 )
 def test_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def nodes_of(found: list[Sample], name: str) -> dict[str, float]:
+    return {s.labels["instance"]: s.value for s in found if s.name == name}
+
+
+def test_replicas_are_told_apart() -> None:
+    one = exporter()
+    before, after = play(one, 30), play(one, 60)
+    name = "container_cpu_usage_seconds_total"
+    grown = {
+        s.labels["pod"]: s.value - total(before, name, pod=s.labels["pod"])
+        for s in after
+        if s.name == name and s.labels["container"] == "frontend"
+    }
+    assert len(grown) == 4
+    assert len(set(grown.values())) == 4
+    last = one.simulation.last
+    assert last is not None
+    place = one.simulation.physics.index[EntityId("frontend")]
+    quota = total(after, "container_spec_cpu_quota", container="frontend") / 100_000
+    assert sum(grown.values()) / 60 / quota == pytest.approx(last.flow.cpu[place], rel=0.1)
+    periods = total(after, "container_cpu_cfs_periods_total", container="frontend")
+    assert periods == pytest.approx(4 * 900, abs=4)
+    info = [s.labels for s in after if s.name == "kube_pod_info"]
+    homes = one.simulation.world.placement()
+    assert {(labels["pod"], labels["node"]) for labels in info} == {
+        (pod, node)
+        for service in shop().services
+        for pod, node in zip(pods_of(service), homes[service.id], strict=True)
+    }
+
+
+def test_a_busy_service_is_throttled() -> None:
+    one = exporter()
+    play(one, 30)
+    one.simulation.inject(
+        Fault(type=FaultType.CPU_SPIKE, target=EntityId("payment-service"), severity=1.0, ramp=0.0)
+    )
+    before, after = play(one, 5), play(one, 20)
+
+    def ratio(service: str) -> float:
+        names = "container_cpu_cfs_throttled_periods_total", "container_cpu_cfs_periods_total"
+        ups = [
+            total(after, n, container=service) - total(before, n, container=service) for n in names
+        ]
+        return ups[0] / ups[1]
+
+    assert ratio("payment-service") > 0.3
+    assert ratio("catalog-service") < 0.15
+
+
+def test_volumes_fill_and_packets_are_lost() -> None:
+    one = exporter()
+    calm = play(one, 30)
+    for fault, target in ((FaultType.DISK_FULL, "shop-db"), (FaultType.PACKET_LOSS, "frontend")):
+        one.simulation.inject(
+            Fault(type=fault, target=EntityId(target), severity=1.0, duration=60.0, ramp=0.0)
+        )
+    found = play(one, 40)
+    used, size = "kubelet_volume_stats_used_bytes", "kubelet_volume_stats_capacity_bytes"
+    claim = {"persistentvolumeclaim": "data-shop-db-0"}
+    assert total(calm, used, **claim) < 0.7 * total(calm, size, **claim)
+    assert total(found, used, **claim) > 0.95 * total(found, size, **claim)
+    whose = "kube_pod_spec_volumes_persistentvolumeclaims_info"
+    assert total(found, whose, pod="shop-db-0", **claim) == 1
+    dropped = "container_network_receive_packets_dropped_total"
+    assert total(calm, dropped) == 0
+    assert {
+        s.labels["pod"].startswith("frontend-") for s in found if s.name == dropped and s.value
+    } == {True}
+    resent, sent = "node_netstat_Tcp_RetransSegs", "node_netstat_Tcp_OutSegs"
+    before = total(calm, resent) / total(calm, sent)
+    after = (total(found, resent) - total(calm, resent)) / (total(found, sent) - total(calm, sent))
+    assert after > 3 * before
+
+
+def test_machines_look_like_node_exporter() -> None:
+    one = exporter()
+    before, after = play(one, 30), play(one, 60)
+    physics, last = one.simulation.physics, one.simulation.last
+    assert last is not None
+    for place, node in enumerate(physics.nodes):
+        instance = f"{node.name}:9100"
+        idle, cores = (
+            total(found, "node_cpu_seconds_total", instance=instance, mode="idle")
+            for found in (before, after)
+        )
+        count = len(
+            {
+                s.labels["cpu"]
+                for s in after
+                if s.labels.get("instance") == instance and "cpu" in s.labels
+            }
+        )
+        busy = 1.0 - (cores - idle) / 60 / count
+        assert busy == pytest.approx(last.flow.node_cpu[place], abs=0.05)
+        free = nodes_of(after, "node_memory_MemAvailable_bytes")[instance]
+        whole = nodes_of(after, "node_memory_MemTotal_bytes")[instance]
+        assert 1.0 - free / whole == pytest.approx(last.flow.node_memory[place], abs=0.02)
+        assert abs(nodes_of(after, "node_timex_offset_seconds")[instance]) < 0.05
+    names = {s.labels["nodename"] for s in after if s.name == "node_uname_info"}
+    assert names == {node.name for node in physics.nodes}
+
+
+async def test_a_lost_machine_does_not_answer() -> None:
+    one = exporter()
+    play(one, 5)
+    async with served(one) as client:
+        path = "/nodes/shop-node-a1/metrics"
+        text = (await client.get(path)).text
+        assert "instance" not in text, "the target says which machine it is"
+        one.simulation.inject(
+            Fault(type=FaultType.ZONE_OUTAGE, target=EntityId("zone-a"), severity=1.0, ramp=0.0)
+        )
+        play(one, 3)
+        assert (await client.get(path)).status_code == 503
+        known = samples((await client.get("/cluster/metrics")).text)
+        ready = {"condition": "Ready", "status": "unknown"}
+        condition = "kube_node_status_condition"
+        assert total(known, condition, node="shop-node-a1", **ready) == 1
+        assert total(known, condition, node="shop-node-b1", **ready) == 0
+        found = samples((await client.get("/services/catalog-db/metrics")).text)
+        cpu = [s for s in found if s.name == "container_cpu_usage_seconds_total"]
+        assert not cpu, "its kubelet is gone with it"
+        assert total(found, "kube_statefulset_status_replicas_ready") == 0
+
+
+def test_a_new_version_is_new_pods() -> None:
+    one = exporter()
+    old = {s.labels["pod"] for s in play(one, 5) if s.name == "kube_pod_info"}
+    one.simulation.inject(
+        Fault(type=FaultType.HARMLESS_DEPLOY, target=EntityId("frontend"), duration=100.0)
+    )
+    found = play(one, 70)
+    new = {s.labels["pod"] for s in found if s.name == "kube_pod_info"} - old
+    assert len(new) == 4
+    versions = {
+        s.labels["label_app_kubernetes_io_version"]
+        for s in found
+        if s.name == "kube_pod_labels" and s.labels["pod"] in new
+    }
+    assert versions == {"1.0.1"}
+    cpu = [s for s in found if s.name == "container_cpu_usage_seconds_total"]
+    assert max(s.value for s in cpu if s.labels["pod"] in new) < 60, "counted from its start"
+
+
+async def test_the_cluster_is_listed_as_its_api_server_would() -> None:
+    one = exporter()
+    play(one, 3)
+    async with served(one) as client:
+        pods = (await client.get("/api/v1/pods")).json()
+        assert pods["kind"] == "PodList"
+        assert len(pods["items"]) == sum(service.replicas for service in shop().services)
+        for path, kind in (
+            ("/api/v1/nodes", "NodeList"),
+            ("/api/v1/events", "EventList"),
+            ("/api/v1/namespaces/shop/pods", "PodList"),
+            ("/apis/apps/v1/deployments", "DeploymentList"),
+            ("/apis/apps/v1/namespaces/shop/statefulsets", "StatefulSetList"),
+        ):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["kind"]) == (200, kind)
+        nobody = (await client.get("/api/v1/namespaces/other/pods")).json()
+        assert nobody["items"] == []
+        watched = await client.get("/api/v1/pods?watch=true")
+        assert (watched.status_code, watched.json()["kind"]) == (405, "Status")
+        assert (await client.post("/api/v1/pods", json={})).status_code == 405
