@@ -161,7 +161,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     *,
     port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 9100,
     host: HostOption = "127.0.0.1",
-    world: WorldOption = "shop",
+    world: WorldOfStoryOption = None,
     services: ServicesOption = 50,
     seed: SeedOption = 0,
     speed: PaceOption = 1.0,
@@ -170,6 +170,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     quiet: QuietOption = 0.0,
     at_once: AtOnceOption = 1,
     only: OnlyOption = None,
+    scenario: ScenarioOption = None,
     changes_per_day: ChangesOption = 0.0,
     token_file: TokenOption = None,
 ) -> None:
@@ -177,13 +178,13 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     from dos.kit.clock import SystemClock
     from dos.kit.secret import Secret
     from dos.simulate.exporter import Exporter, is_loopback, listen, serve
-    from dos.simulate.worlds import world as world_of
 
     clock = SystemClock()
     dicing = Dicing(incidents, chance, quiet, at_once, tuple(only or ()))
-    there = world_of(world, services=services, seed=seed)
     start = clock.now()
-    breaks = dicing.incidents(there, seed, start)
+    there, breaks, _ = _planned(
+        world, services=services, seed=seed, start=start, dicing=dicing, scenario=scenario
+    )
     simulation = build(there, seed, speed, start, breaks, changes_per_day)
     if token_file is not None:
         secret = Secret(read_token(token_file))
