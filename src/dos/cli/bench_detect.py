@@ -29,64 +29,71 @@ class Half(StrEnum):
     VALIDATE = "validate"
 
 
+Series = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="Labelled series, CSV or .csv.gz with Data,Label; may be given several times.",
+    ),
+]
+Detectors = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="What to measure; several times for several. Without: DOS and the peers that come "
+        "with it. See --list.",
+    ),
+]
+Develop = Annotated[
+    bool,
+    typer.Option(
+        "--develop",
+        help="Not the series themselves but anomalies injected into their clean prefixes, "
+        "simulated and synthetic series: the set to tune on.",
+    ),
+]
+Size = Annotated[
+    float, typer.Option(help="Of the development set: 2 for twice as many.", min=0.01, max=100)
+]
+Cache = Annotated[Path | None, typer.Option(metavar="DIR", help="Keeps development sets.")]
+Step = Annotated[
+    float | None,
+    typer.Option(help="Seconds between samples; by default what is known of the group."),
+]
+Recall = Annotated[
+    float, typer.Option(help="Of anomalies, at which false alarms are compared.", min=0.01, max=1)
+]
+CheckCausal = Annotated[
+    bool, typer.Option("--check-causal", help="Score again with the series cut short, and compare.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(help="Processes; as many as there are cores.", min=1, max=256)
+]
+Json = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write JSON; - for standard output.")
+]
+Scores = Annotated[Path | None, typer.Option(metavar="DIR", help="Write the score of every point.")]
+Details = Annotated[bool, typer.Option("--details", help="Each group's alarms and every series.")]
+Listed = Annotated[bool, typer.Option("--list", help="Show what can be measured.")]
+
+
 def detect(  # noqa: PLR0913  each parameter is an option of the command line
     *,
-    series: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="DIR",
-            help="Labelled series, CSV or .csv.gz with Data,Label; may be given several times.",
-        ),
-    ] = None,
-    detector: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="What to measure; several times for several. Without: DOS and the peers that "
-            "come with it. See --list.",
-        ),
-    ] = None,
-    develop: Annotated[
-        bool,
-        typer.Option(
-            "--develop",
-            help="Not the series themselves but anomalies injected into their clean prefixes, "
-            "simulated and synthetic series: the set to tune on.",
-        ),
-    ] = False,
+    series: Series = None,
+    detector: Detectors = None,
+    develop: Develop = False,
     half: Annotated[Half, typer.Option(help="Half of the development set.")] = Half.DEVELOP,
     seed: Annotated[int, typer.Option(help="Of the development set.", min=0)] = 0,
-    size: Annotated[
-        float, typer.Option(help="Of the development set: 2 for twice as many.", min=0.01, max=100)
-    ] = 1.0,
-    cache: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keeps development sets.")
-    ] = None,
-    step: Annotated[
-        float | None,
-        typer.Option(help="Seconds between samples; by default what is known of the group."),
-    ] = None,
-    recall: Annotated[
-        float,
-        typer.Option(help="Of anomalies, at which false alarms are compared.", min=0.01, max=1),
-    ] = 0.6,
-    check_causal: Annotated[
-        bool,
-        typer.Option("--check-causal", help="Score again with the series cut short, and compare."),
-    ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes; as many as there are cores.", min=1, max=256)
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JSON; - for standard output.")
-    ] = None,
-    scores: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write the score of every point.")
-    ] = None,
-    details: Annotated[
-        bool, typer.Option("--details", help="Each group's alarms and every series.")
-    ] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Show what can be measured.")] = False,
+    size: Size = 1.0,
+    cache: Cache = None,
+    step: Step = None,
+    recall: Recall = 0.6,
+    check_causal: CheckCausal = False,
+    jobs: Jobs = None,
+    json: Json = None,
+    scores: Scores = None,
+    details: Details = False,
+    listed: Listed = False,
 ) -> None:
     """Score labelled series with one configuration and print how good the scores are.
 
