@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -136,21 +136,9 @@ def run_detect(
         raise PermanentError(msg, remedy="Use fewer --jobs.") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return DetectCard(
-        about=source,
-        series=len(series),
-        points=sum(len(one) for one in series),
-        days=sum((len(one) - one.prefix) * one.step_s for one in series) / 86_400.0,
-        groups=tuple(sorted({one.group for one in series})),
-        steps={
-            group: tuple(sorted({one.step_s for one in series if one.group == group}))
-            for group in sorted({one.group for one in series})
-        },
-        assumed_prefix=sum(one.assumed_prefix for one in series),
-        recall=options.recall,
-        checked=options.check_causal,
-        complete=len(done) == len(pieces),
-        detectors=tuple(_cards(series, options, done)),
+    card = _card(series, options, source, done, complete=len(done) == len(pieces))
+    return replace(
+        card,
         published=published_rows(series, figures or {}),
         wall_seconds=round(clock.monotonic() - began, 2),
     )
@@ -290,6 +278,32 @@ def write_scores(folder: Path, detector: str, series: LabelledSeries, scored: Sc
     except OSError as error:
         raise PermanentError(f"{path}: cannot be written: {error.strerror or error}.") from error
     return path
+
+
+def _card(
+    series: Sequence[LabelledSeries],
+    options: DetectOptions,
+    source: str,
+    done: Sequence[tuple[_Piece, _Done]],
+    *,
+    complete: bool,
+) -> DetectCard:
+    return DetectCard(
+        about=source,
+        series=len(series),
+        points=sum(len(one) for one in series),
+        days=sum((len(one) - one.prefix) * one.step_s for one in series) / 86_400.0,
+        groups=tuple(sorted({one.group for one in series})),
+        steps={
+            group: tuple(sorted({one.step_s for one in series if one.group == group}))
+            for group in sorted({one.group for one in series})
+        },
+        assumed_prefix=sum(one.assumed_prefix for one in series),
+        recall=options.recall,
+        checked=options.check_causal,
+        complete=complete,
+        detectors=tuple(_cards(series, options, done)),
+    )
 
 
 def _cards(
