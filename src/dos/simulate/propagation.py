@@ -58,6 +58,9 @@ PAUSE = 0.12
 """Seconds for which a collection stops a service that is not written for low latency."""
 PACKETS = 8.0
 """Packets of a request and its answer."""
+TIMED_PACKETS = 3.0
+"""Of these, packets whose loss only a timer notices: the first, and the last of either direction.
+The others are sent again at once (fast retransmit, RFC 5681, section 3.2)."""
 RETRANSMIT_SECONDS = 0.25
 """Until a lost packet is sent again: Linux' 200 ms and a round trip."""
 RETRANSMITS = 0.0008
@@ -344,7 +347,7 @@ class Physics(Layout):
             + np.square(0.25 * effects.delay)
         )
         if effects.loss.any():
-            hit = 1.0 - (1.0 - effects.loss) ** PACKETS
+            hit = 1.0 - (1.0 - effects.loss) ** TIMED_PACKETS
             mean = mean + hit * RETRANSMIT_SECONDS
             # Lost again with the same probability, and the wait doubles: a heavy tail.
             variance = variance + hit * (2.0 - hit) * RETRANSMIT_SECONDS**2

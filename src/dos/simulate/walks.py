@@ -18,7 +18,7 @@ import numpy as np
 from dos.simulate.engine import Played, Simulation
 from dos.simulate.fleet import Fleet
 from dos.simulate.pods import Pod
-from dos.simulate.propagation import PACKETS, REPEATS, RETRANSMIT_SECONDS
+from dos.simulate.propagation import REPEATS, RETRANSMIT_SECONDS, TIMED_PACKETS
 from dos.simulate.semantics import TRACED, Operation
 from dos.simulate.symptoms import Symptom, Symptoms
 
@@ -86,7 +86,7 @@ class Today:
         self.location: list[float] = answers.location.tolist()
         self.spread: list[float] = answers.spread.tolist()
         self.errors: list[float] = answers.errors.tolist()
-        hit = 1.0 - (1.0 - effects.loss) ** PACKETS
+        hit = 1.0 - (1.0 - effects.loss) ** TIMED_PACKETS
         away = np.minimum(HOP, 0.1 * own.mean) + effects.delay + hit * RETRANSMIT_SECONDS
         self.on_way: list[float] = np.minimum(0.95, away / own.mean).tolist()
         """`[service]` share of its own time that a request is on its way to it and back."""
