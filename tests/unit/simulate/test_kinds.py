@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
 import numpy as np
 import pytest
 
@@ -461,3 +464,29 @@ def test_a_batch_job_takes_cpu_that_nobody_needs() -> None:
     assert ratio(run, "shop-db", "cpu_usage") > 1.7
     for entity in ("shop-db", "checkout-service"):
         assert ratio(run, entity, "latency_p95") == pytest.approx(1, abs=0.1)
+
+
+# --- the page about them --------------------------------------------------------------------
+
+
+def test_the_page_shows_every_kind() -> None:
+    docs = Path(__file__).resolve().parents[3] / "docs"
+    page = (docs / "simulation" / "incidents.md").read_text(encoding="utf-8")
+    headings = {line[4:] for line in page.splitlines() if line.startswith("### ")}
+    assert headings == {kind.label for kind in FaultType}
+    for kind in FaultType:
+        assert page.count(f"![{kind.label}](../images/incidents/{kind}.svg)") == 1
+        plot = docs / "images" / "incidents" / f"{kind}.svg"
+        assert plot.stat().st_size < 30_000
+        drawn = ET.parse(plot)
+        assert (drawn.findtext("{*}title") or "").startswith(f"{kind.label} of ")
+        row = next(
+            cells
+            for line in page.splitlines()
+            if line.startswith("|") and f"`{kind}`" in (cells := line.split("|"))[1]
+        )
+        about = KINDS[kind]
+        assert row[3].strip() == f"{about.ramp:g} s"
+        assert row[4].strip() == f"{about.recovery:g} s"
+        for cure in about.cures:
+            assert cure.value.replace("_", " ") in row[5], kind
