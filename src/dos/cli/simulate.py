@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dos.cli import simulate_catalogue, simulate_live, simulate_testbed
+from dos.cli import simulate_catalogue, simulate_live, simulate_signals, simulate_testbed
 from dos.cli.output import INTERRUPTED, err, out
 from dos.cli.simulate_options import (
     AtOnceOption,
@@ -38,13 +38,9 @@ from dos.cli.simulate_options import (
     WorldOption,
     base_url,
     build,
+    planned,
     read_token,
 )
-
-if TYPE_CHECKING:
-    from dos.kit.clock import Millis
-    from dos.simulate.scenario import Incidents
-    from dos.simulate.world import World
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -112,7 +108,7 @@ def run(  # noqa: PLR0913  each parameter is an option of the command line
 
     begins = SystemClock().now() if start is None else Millis(start)
     dicing = Dicing(incidents, chance, quiet, at_once, tuple(only or ()))
-    there, breaks, length = _planned(
+    there, breaks, length = planned(
         world, services=services, seed=seed, start=begins, dicing=dicing, scenario=scenario
     )
     simulation = build(there, seed, step, begins, breaks, changes_per_day)
@@ -130,30 +126,6 @@ def run(  # noqa: PLR0913  each parameter is an option of the command line
 def _write(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _planned(
-    world: str | None,
-    *,
-    services: int,
-    seed: int,
-    start: Millis,
-    dicing: Dicing,
-    scenario: str | None,
-) -> tuple[World, Incidents | None, float | None]:
-    """The world, what breaks in it, and for how long there is something to see."""
-    from dos.simulate.worlds import world as world_of
-
-    if scenario is None:
-        there = world_of(world or "shop", services=services, seed=seed)
-        return there, dicing.incidents(there, seed, start), None
-    from dos.simulate.scenario import Scenario
-    from dos.simulate.scenario_file import read
-
-    story = read(scenario)
-    there = world_of(world or story.content.world, services=services, seed=seed)
-    story.check(there)
-    return there, Scenario(story.timeline, there, start), story.content.length
 
 
 @app.command("export")
@@ -182,7 +154,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
     clock = SystemClock()
     dicing = Dicing(incidents, chance, quiet, at_once, tuple(only or ()))
     start = clock.now()
-    there, breaks, _ = _planned(
+    there, breaks, _ = planned(
         world, services=services, seed=seed, start=start, dicing=dicing, scenario=scenario
     )
     simulation = build(there, seed, speed, start, breaks, changes_per_day)
@@ -208,6 +180,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
             raise typer.Exit(INTERRUPTED) from None
 
 
+app.command("otlp")(simulate_signals.otlp)
 app.command("worlds")(simulate_catalogue.worlds)
 app.command("faults")(simulate_catalogue.faults)
 app.command("scenario")(simulate_catalogue.scenario)

@@ -159,6 +159,30 @@ def fault_type(name: str) -> FaultType:
         raise typer.BadParameter(msg) from None
 
 
+def planned(
+    world: str | None,
+    *,
+    services: int,
+    seed: int,
+    start: Millis,
+    dicing: Dicing,
+    scenario: str | None,
+) -> tuple[World, Incidents | None, float | None]:
+    """The world, what breaks in it, and for how long there is something to see."""
+    from dos.simulate.worlds import world as world_of
+
+    if scenario is None:
+        there = world_of(world or "shop", services=services, seed=seed)
+        return there, dicing.incidents(there, seed, start), None
+    from dos.simulate.scenario import Scenario
+    from dos.simulate.scenario_file import read
+
+    story = read(scenario)
+    there = world_of(world or story.content.world, services=services, seed=seed)
+    story.check(there)
+    return there, Scenario(story.timeline, there, start), story.content.length
+
+
 def build(
     world: World,
     seed: int,
