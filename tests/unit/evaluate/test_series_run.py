@@ -18,6 +18,7 @@ from dos.evaluate.series.card import ALL, DETECT_CARD, DetectCard
 from dos.evaluate.series.files import LabelledSeries, discover, published, read_all
 from dos.evaluate.series.run import DetectOptions, DetectProgress, run_detect, write_scores
 from dos.evaluate.series.scorer import OneByOne, Scored
+from dos.evaluate.series.scorers.sigma import EwmaSigma
 from dos.evaluate.series.tables import summary, tables
 from dos.evaluate.series.vus import areas, main_period
 from dos.kit.clock import ManualClock
@@ -96,6 +97,15 @@ def test_how_series_are_spread_over_processes_changes_nothing(folder: Path) -> N
     ]
     assert cards[0].detectors[0].series == cards[1].detectors[0].series
     assert cards[0].detectors[0].figures == cards[1].detectors[0].figures
+
+
+def test_a_scorer_without_a_name_is_measured_in_this_process(folder: Path) -> None:
+    named = measure(folder, "ewma").detectors[0]
+    tried = dos.evaluate.series.run.measure(
+        "tried", OneByOne(EwmaSigma), read_all(discover([folder]))
+    )
+    assert (tried.name, tried.series, tried.figures) == ("tried", named.series, named.figures)
+    assert tried.at_recall == named.at_recall
 
 
 def test_scores_are_written_for_every_row_of_the_file(folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_vus_is_that_of_tsb_ad_and_of_its_authors(name: str) -> None:
     expected = FIGURES["areas"][name]
     marked, score, window = SCORED[name]
     assert volumes(marked, score, window) == pytest.approx(expected["tsb-ad"], abs=1e-9)
-    assert volumes(marked, score, window) == pytest.approx(expected["vus"], abs=1e-4)
+    assert volumes(marked, score, window) == pytest.approx(expected["vus"], abs=1e-9)
 
 
 @pytest.mark.parametrize("name", SCORED)

@@ -144,6 +144,23 @@ def run_detect(
     )
 
 
+def measure(
+    name: str,
+    scorer: FleetScorer,
+    series: Sequence[LabelledSeries],
+    *,
+    recall: float = RECALL,
+) -> DetectorCard:
+    """Measure one scorer in this process: to try parameters that have no name yet.
+
+    Raises:
+        PermanentError: A score is not finite.
+    """
+    outcomes, seconds = _scored(name, scorer, range(len(series)), series, None)
+    work = Work(cpu_seconds=round(seconds, 3), points=sum(len(one) for one in series))
+    return detector_card(name, name, series, outcomes, work, [], recall=recall)
+
+
 def _pieces(
     name: str, series: Sequence[LabelledSeries], options: DetectOptions
 ) -> Iterator[_Piece]:
@@ -210,26 +227,43 @@ def _begin() -> None:
 
 def _work(piece: _Piece) -> _Done:
     """In a worker: score, judge and, if asked for, write and check."""
-    fleet = [
-        Given(name=one.name, values=one.values, prefix=one.prefix, step_s=one.step_s)
-        for one in piece.series
-    ]
-    scorer = build(piece.detector)
+    scorer, options = build(piece.detector), piece.options
+    outcomes, seconds = _scored(piece.detector, scorer, piece.places, piece.series, options.scores)
+    return _Done(
+        outcomes=tuple(outcomes),
+        leaks=_checked(scorer, _fleet(piece.series)) if options.check_causal else (),
+        cpu_seconds=seconds,
+    )
+
+
+def _scored(
+    name: str,
+    scorer: FleetScorer,
+    places: Sequence[int],
+    series: Sequence[LabelledSeries],
+    folder: Path | None,
+) -> tuple[list[Outcome], float]:
+    """Outcomes of some series, and the CPU seconds that scoring them took."""
+    fleet = _fleet(series)
     before = os.times()
     scored = scorer.score_all(fleet)
     after = os.times()
-    options = piece.options
-    if options.scores is not None:
-        for series, one in zip(piece.series, scored, strict=True):
-            write_scores(options.scores, piece.detector, series, one)
-    return _Done(
-        outcomes=tuple(
-            _judged(piece.detector, place, series, one)
-            for place, series, one in zip(piece.places, piece.series, scored, strict=True)
-        ),
-        leaks=_checked(scorer, fleet) if options.check_causal else (),
-        cpu_seconds=after.user + after.system - before.user - before.system,
-    )
+    if folder is not None:
+        for one, said in zip(series, scored, strict=True):
+            write_scores(folder, name, one, said)
+    outcomes = [
+        _judged(name, place, one, said)
+        for place, one, said in zip(places, series, scored, strict=True)
+    ]
+    return outcomes, after.user + after.system - before.user - before.system
+
+
+def _fleet(series: Sequence[LabelledSeries]) -> list[Given]:
+    """What scorers are told: everything but the labels."""
+    return [
+        Given(name=one.name, values=one.values, prefix=one.prefix, step_s=one.step_s)
+        for one in series
+    ]
 
 
 def _checked(scorer: FleetScorer, fleet: Sequence[Given]) -> tuple[Leak, ...]:
