@@ -41,6 +41,7 @@ class Layout:
         self.calls = tuple(
             sorted(world.calls, key=lambda call: (self.index[call.caller], self.index[call.callee]))
         )
+        self._behind: dict[EntityId, Int64Array] = {}
         self.nodes = tuple(sorted(world.nodes, key=lambda node: node.id))
         self.node_index = {node.id: place for place, node in enumerate(self.nodes)}
         self._describe_services()
@@ -68,8 +69,11 @@ class Layout:
 
     def behind_cache(self, cache: EntityId) -> Int64Array:
         """Places of the calls that a miss of `cache` leads to: its callers' other reads."""
-        callers = np.unique(self.caller[self.calls_into(cache)])
-        return np.flatnonzero(np.isin(self.caller, callers) & self.reads_store)
+        if cache not in self._behind:
+            callers = np.unique(self.caller[self.calls_into(cache)])
+            reads = np.isin(self.caller, callers) & self.reads_store
+            self._behind[cache] = np.flatnonzero(reads)
+        return self._behind[cache]
 
     def share_of_nodes(self, nodes: Float64Array) -> Float64Array:
         """`[service]` mean over its replicas of a value `[node]`; 0 for those without replicas."""

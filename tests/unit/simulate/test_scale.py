@@ -8,7 +8,8 @@ import tracemalloc
 import pytest
 
 from dos.simulate.engine import Simulation
-from dos.simulate.scenario import Dice, RandomIncidents
+from dos.simulate.faults import Fault, FaultType
+from dos.simulate.scenario import Dice, RandomIncidents, eligible
 from dos.simulate.worlds import generate
 from tests.unit.simulate.runs import MONDAY_NOON
 
@@ -35,6 +36,11 @@ def test_ten_times_the_services_cost_at_most_ten_times_as_much() -> None:
 def test_memory_does_not_grow_with_time() -> None:
     world = generate(30, seed=1)
     incidents = RandomIncidents(world, 1, dice=Dice(chance=0.05))
+    warm = Simulation(world, seed=1, start=MONDAY_NOON, changes_per_day=500.0)
+    for kind in FaultType:  # every module is loaded, whatever they need
+        for target in eligible(world, kind)[:1]:
+            warm.inject(Fault(type=kind, target=target))
+    warm.ticks(30)
     tracemalloc.start()
     simulation = Simulation(
         world, seed=1, start=MONDAY_NOON, incidents=incidents, changes_per_day=500.0
