@@ -185,6 +185,33 @@ def test_progress_is_told(folder: Path) -> None:
     assert shares[-1] < 1.0
 
 
+def test_an_interrupt_keeps_what_is_done_and_gives_up_the_rest(folder: Path) -> None:
+    def interrupt(state: DetectProgress) -> None:
+        if state.detector == "dos":  # pieces are done in order: the other one is ready
+            raise KeyboardInterrupt
+
+    paths = discover([folder])
+    card = run_detect(
+        read_all(paths),
+        DetectOptions(detectors=("3-sigma", "dos"), jobs=1),
+        "a set",
+        progress=interrupt,
+    )
+    assert not card.complete
+    assert "partial" in summary(card)
+    assert card.detectors[0].name == "3-sigma"
+    assert len(card.detectors[0].series) == 3
+
+
+def test_an_interrupt_before_anything_is_done_is_passed_on(folder: Path) -> None:
+    def interrupt(_: DetectProgress) -> None:
+        raise KeyboardInterrupt
+
+    options = DetectOptions(detectors=("dos",), jobs=1)
+    with pytest.raises(KeyboardInterrupt):
+        run_detect(read_all(discover([folder])), options, "a set", progress=interrupt)
+
+
 def text_of(card: DetectCard) -> str:
     return "\n".join(
         " ".join([table.title, *table.header, *(cell for row in table.rows for cell in row)])

@@ -277,8 +277,10 @@ def _digest(options: DevelopOptions, prefixes: Sequence[LabelledSeries]) -> str:
     for one in prefixes:
         check = zlib.crc32(one.name.encode(), check)
         check = zlib.crc32(one.values[: one.clean].tobytes(), check)
-    code = Path(__file__).parent
-    for path in [*sorted((code.parents[1] / "simulate").rglob("*.py")), *sorted(code.glob("*.py"))]:
+    here = Path(__file__).parent
+    code = [here / f"{name}.py" for name in ("develop", "families", "shapes", "vus")]
+    code += [here.parent / "healthy.py", *sorted((here.parents[1] / "simulate").rglob("*.py"))]
+    for path in code:
         check = zlib.crc32(path.read_bytes(), check)
     return f"{options.half}-{options.seed}-{options.size:g}-{check:08x}"
 

@@ -2,7 +2,8 @@
 
 Concurrency: a pool of spawned processes. A piece of work is one detector and some of the series;
 series of about equal length go together, because the product scores them side by side. Workers
-ignore Ctrl-C: what is done by then is kept, and what is running is finished.
+ignore Ctrl-C but watch an event that this process sets then, and leave at once: what is done by
+then is kept, what is running is given up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +125,17 @@ def run_detect(
     pieces = [piece for name in options.detectors for piece in _pieces(name, series, options)]
     done: list[tuple[_Piece, _Done]] = []
     context = multiprocessing.get_context("spawn")
+    stop = context.Event()
     pool = ProcessPoolExecutor(
-        max_workers=min(options.jobs, len(pieces)), mp_context=context, initializer=_begin
+        max_workers=min(options.jobs, len(pieces)),
+        mp_context=context,
+        initializer=_begin,
+        initargs=(stop,),
     )
     try:
         _collect(pool, pieces, done, progress)
     except KeyboardInterrupt:
+        stop.set()
         if not done:
             raise
     except BrokenProcessPool as error:
@@ -219,10 +226,17 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _begin() -> None:
+def _begin(stop: Event) -> None:
     """Prepare a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log.configure("error")
+    threading.Thread(target=_leave, args=(stop,), name="leave", daemon=True).start()
+
+
+def _leave(stop: Event) -> None:
+    """In a worker's own thread: end the process when told to, whatever it is computing."""
+    stop.wait()
+    os._exit(1)
 
 
 def _work(piece: _Piece) -> _Done:
@@ -305,10 +319,12 @@ def write_scores(folder: Path, detector: str, series: LabelledSeries, scored: Sc
     lines = [f"{one},{other}" for one, other in zip(score, alarm, strict=True)]
     path = folder / detector.replace(":", "-") / f"{series.name}.csv.gz"
     text = "\n".join(["Score,Alarm", *lines, ""])
+    partial = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # No time of writing inside: equal scores are equal bytes.
-        path.write_bytes(gzip.compress(text.encode(), compresslevel=6, mtime=0))
+        partial.write_bytes(gzip.compress(text.encode(), compresslevel=6, mtime=0))
+        partial.replace(path)
     except OSError as error:
         raise PermanentError(f"{path}: cannot be written: {error.strerror or error}.") from error
     return path
