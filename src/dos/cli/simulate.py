@@ -13,7 +13,13 @@ from typing import Annotated
 
 import typer
 
-from dos.cli import simulate_catalogue, simulate_live, simulate_signals, simulate_testbed
+from dos.cli import (
+    simulate_catalogue,
+    simulate_live,
+    simulate_record,
+    simulate_signals,
+    simulate_testbed,
+)
 from dos.cli.output import INTERRUPTED, err, out
 from dos.cli.simulate_options import (
     AtOnceOption,
@@ -180,6 +186,7 @@ def export_metrics(  # noqa: PLR0913  each parameter is an option of the command
             raise typer.Exit(INTERRUPTED) from None
 
 
+app.command("record")(simulate_record.record)
 app.command("otlp")(simulate_signals.otlp)
 app.command("worlds")(simulate_catalogue.worlds)
 app.command("faults")(simulate_catalogue.faults)

@@ -89,6 +89,12 @@ TokenOption = Annotated[
         help="File with the bearer token that the control endpoint asks for; needed off loopback."
     ),
 ]
+TracesOption = Annotated[
+    int, typer.Option(help="Traces sampled in each second; 0 for none.", min=0, max=1000)
+]
+LogsOption = Annotated[
+    int, typer.Option(help="Log lines kept of each second, about; 0: none.", min=0, max=10_000)
+]
 ServicesOption = Annotated[int, typer.Option(help="Size of a generated world.", min=4, max=10_000)]
 SeedOption = Annotated[int, typer.Option(help="Of all randomness.")]
 IncidentsOption = Annotated[IncidentsMode, typer.Option(help="Do things break by themselves?")]

@@ -20,12 +20,14 @@ from dos.cli.simulate_options import (
     DurationOption,
     IncidentsMode,
     IncidentsOption,
+    LogsOption,
     OnlyOption,
     PaceOption,
     QuietOption,
     ScenarioOption,
     SeedOption,
     ServicesOption,
+    TracesOption,
     WorldOfStoryOption,
     build,
     planned,
@@ -38,12 +40,6 @@ if TYPE_CHECKING:
 
 _DRAIN = 10.0
 """Seconds that what is queued gets to leave at the end."""
-TracesOption = Annotated[
-    int, typer.Option(help="Traces sampled in each second; 0 for none.", min=0, max=1000)
-]
-LogsOption = Annotated[
-    int, typer.Option(help="Log lines kept of each second, about; 0: none.", min=0, max=10_000)
-]
 
 
 def otlp(  # noqa: PLR0913  each parameter is an option of the command line
@@ -111,7 +107,7 @@ async def _send(
         # Jitter between tries: nothing that is decided depends on it.
         rng = Random(0)  # noqa: S311  no secret
         outbox = Outbox(endpoint, client, clock, rng, headers=headers)
-        export = OtlpExport(signals, outbox, clock, every=every)
+        export = OtlpExport(signals, outbox, every=round(every))
         err().print(plain(f"{signals.simulation.world.name} to {endpoint}"), markup=False)
         sending = asyncio.create_task(outbox.run())
         try:
