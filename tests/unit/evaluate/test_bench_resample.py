@@ -116,6 +116,17 @@ def test_f1_is_the_harmonic_mean() -> None:
     assert math.isnan(f1_of(np.zeros(1), np.ones(1), np.zeros(1))[0])
 
 
+def test_an_f1_on_which_all_flights_agree_has_no_interval() -> None:
+    one, none = np.ones(3), np.zeros(3)
+    agreed = Flown(3).f1(one, none, one)
+    assert (agreed.value, agreed.low, agreed.high) == (1.0, None, None)
+    spread = Flown(3).f1(np.array([1.0, 0.0, 1.0]), none, one)
+    assert spread.value == pytest.approx(0.8)
+    assert spread.low is not None
+    assert spread.high is not None
+    assert spread.low < 0.8 < spread.high
+
+
 def test_the_draws_are_the_same_every_time() -> None:
     above, below = np.array([1.0, 2.0, 3.0]), np.full(3, 3.0)
     assert Flown(3).ratio(above, below) == Flown(3).ratio(above, below)

@@ -80,6 +80,18 @@ class Flown:
             return Estimate(value=0.0, low=0.0, high=high, count=whole)
         return found
 
+    def f1(self, found: Float64Array, false: Float64Array, faults: Float64Array) -> Estimate:
+        """Harmonic mean of precision and recall, from `[flight]` counts.
+
+        Where all draws agree there is no interval: a width of zero would claim too much, and an
+        exact one is not known for a mean of two ratios.
+        """
+        drawn = f1_of(*(self.sums(one) for one in (found, false, faults)))
+        estimate = self.estimate(drawn, float(faults.sum()))
+        if estimate.low == estimate.high:
+            return Estimate(value=estimate.value, count=estimate.count)
+        return estimate
+
     def quantile(self, values: Sequence[float], flight: Sequence[int], share: float) -> Estimate:
         """The least value that at least `share` of all values do not exceed.
 

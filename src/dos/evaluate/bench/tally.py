@@ -159,11 +159,10 @@ def _detection(sheet: _Sheet, cases: Sequence[_Case]) -> dict[Figure, Estimate]:
     found = [case for case in cases if isinstance(case.outcome, Found)]
     hits, of = sheet.per_case(found), sheet.per_case(cases)
     false = sheet.per_flight(lambda _, record: len(record.false))
-    f1 = f1_of(*(sheet.draws.sums(one) for one in (hits, false, of)))
     return {
         Figure.PRECISION: sheet.draws.share(hits, hits + false),
         Figure.RECALL: sheet.draws.share(hits, of),
-        Figure.F1: sheet.draws.estimate(f1, float(of.sum())),
+        Figure.F1: sheet.draws.f1(hits, false, of),
         **_delays(sheet, cases),
     }
 
@@ -315,7 +314,6 @@ def _types(sheet: _Sheet) -> tuple[TypeRow, ...]:
     for kind in _kinds(sheet):
         cases = [case for case in sheet.cases if case.fault.type is kind]
         hits, false, of = _counts(sheet, kind)
-        f1 = f1_of(*(sheet.draws.sums(one) for one in (hits, false, of)))
         delays, causes = _delays(sheet, cases), _causes(sheet, cases)
         rows.append(
             TypeRow(
@@ -327,7 +325,7 @@ def _types(sheet: _Sheet) -> tuple[TypeRow, ...]:
                 figures={
                     TypeFigure.PRECISION: sheet.draws.share(hits, hits + false),
                     TypeFigure.RECALL: sheet.draws.share(hits, of),
-                    TypeFigure.F1: sheet.draws.estimate(f1, float(of.sum())),
+                    TypeFigure.F1: sheet.draws.f1(hits, false, of),
                     TypeFigure.DELAY_MEDIAN: delays[Figure.DELAY_MEDIAN],
                     TypeFigure.DELAY_P95: delays[Figure.DELAY_P95],
                     TypeFigure.AC1: causes[Figure.AC1],
