@@ -192,6 +192,8 @@ class Own:
     """Seconds spent in the service itself, the wait for its turn included."""
     variance: Float64Array
     """Of these, in seconds squared."""
+    transit: Float64Array
+    """Of the mean, seconds on the way to the service and back."""
     success: Float64Array
     """Ratio of requests that it does not fail itself."""
     refused: Float64Array
@@ -220,6 +222,8 @@ class Flow:
     """Ratio of the volume in use; 0 where there is none."""
     in_flight: Float64Array
     """Requests being worked on, by Little's law."""
+    pool: Float64Array
+    """Requests that may be worked on at the same time."""
     waiting: Float64Array
     """Requests, or messages, that wait."""
     restarts: Float64Array

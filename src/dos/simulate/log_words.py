@@ -148,6 +148,5 @@ class Words(dict[str, Attribute]):
         if line.event is Event.RETRY:
             return 2 if self._rng.random() < 0.8 else 3
         if line.event is Event.POOL:
-            pool = float(self._physics.pool[line.place] * flow.effects.pool[line.place])
-            return max(1, round(pool))
+            return max(1, round(float(flow.pool[line.place])))
         return self._rng.randrange(1, 5_000)

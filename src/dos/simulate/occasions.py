@@ -65,7 +65,7 @@ def of_services(
     nag = replicas / NAG_SECONDS
     ratio = -np.expm1(-symptoms.weights)
     broken = arrivals * effects.errors
-    full = flow.in_flight > 0.95 * _pool(physics, flow)
+    full = flow.in_flight > 0.95 * flow.pool
     skewed = np.where(state.drained, 0.0, flow.node_skew) > WRONG_CLOCK
     lines = {
         Event.REQUEST: arrivals * (1.0 - flow.answers.errors),
@@ -117,13 +117,6 @@ def of_calls(physics: Physics, played: Played, symptoms: Symptoms) -> dict[Event
 
 def _has_logs(physics: Physics) -> BoolArray:
     return np.array([one.kind is not EntityKind.EXTERNAL for one in physics.services], np.bool_)
-
-
-def _pool(physics: Physics, flow: Flow) -> Float64Array:
-    """`[service]` requests that may be in flight."""
-    there = np.maximum(0.05, flow.ready / physics.replicas)
-    pool: Float64Array = physics.pool * flow.effects.pool * flow.effects.capacity * there
-    return pool
 
 
 def _over(flow: Flow, seconds: float) -> Float64Array:

@@ -1,9 +1,10 @@
 """The simulator as a system that exports OTLP over HTTP: metrics, traces and logs, live.
 
-One task plays and encodes, another sends, a bounded queue between them: who does not keep up loses
-the oldest batches, and they are counted. Sending follows the specification (OpenTelemetry Protocol
-1.x, "OTLP/HTTP response" and "Failures"): 429, 502, 503 and 504 and broken connections are tried
-again, after `Retry-After` where it is given and with back-off else; other failures are not.
+Playing and encoding is one thing, sending another, with a bounded queue between them: who does not
+keep up loses the oldest batches, and they are counted. Sending follows the specification
+(OpenTelemetry Protocol 1.x, "OTLP/HTTP response" and "Failures"): 429, 502, 503 and 504 and broken
+connections are tried again, after `Retry-After` where it is given and with back-off else; other
+failures are not.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ MOST_TRIES = 5
 MOST_WAIT = 60.0
 """Seconds that a receiver may ask to wait."""
 TIMEOUT = 10.0
-TICK_SECONDS = 1.0
 
 _log = log.get("simulate")
 T = TypeVar("T")
@@ -153,27 +153,20 @@ class Outbox:
 
 
 class OtlpExport:
-    """Plays a simulation and exports what can be seen of it.
+    """Plays a simulation tick by tick and queues what can be seen of it.
 
     Args:
-        signals: The simulation; its step is the simulated time of one second of the clock.
-        outbox: Where the messages go.
-        clock: Paces the ticks.
-        every: Seconds of the clock between two exports of metrics.
+        signals: The simulation.
+        outbox: Where the messages go; somebody has it run.
+        every: Ticks between two exports of metrics.
         most_items: Spans, lines or resources in one batch.
     """
 
     def __init__(
-        self,
-        signals: Signals,
-        outbox: Outbox,
-        clock: Clock,
-        *,
-        every: float = 10.0,
-        most_items: int = 512,
+        self, signals: Signals, outbox: Outbox, *, every: int = 10, most_items: int = 512
     ) -> None:
-        self._signals, self._outbox, self._clock = signals, outbox, clock
-        self._every, self._most = max(1, round(every / TICK_SECONDS)), most_items
+        self._signals, self._outbox = signals, outbox
+        self._every, self._most = max(1, every), most_items
         self._ticks = 0
 
     def tick(self) -> Seen:
@@ -192,20 +185,6 @@ class OtlpExport:
                 points = sum(len(measured) for _, measured in some)
                 outbox.put("metrics", encode_metrics(some, now), points)
         return seen
-
-    async def play(self) -> None:
-        """Tick each second of the clock until cancelled; seconds missed are made up for."""
-        due = self._clock.monotonic()
-        while True:
-            self.tick()
-            due += TICK_SECONDS
-            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
-
-    async def run(self) -> None:
-        """Play and send until cancelled; a failure of either ends both."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._outbox.run())
-            group.create_task(self.play())
 
 
 def _chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:

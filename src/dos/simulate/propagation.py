@@ -152,12 +152,16 @@ class Physics(Layout):
         utilisation = served / usable
         # What a consumer leaves behind waits in the queue, not in its requests.
         behind = np.where(self.consumer, 0.0, state.backlog / limit)
-        own, variance = self._own_time(utilisation, behind, speed, up, effects)
+        own, variance = self._own_time(utilisation, behind, speed, up)
+        transit = self._transit(effects)
+        own, variance = own + transit[0], variance + transit[1]
         success = self._success(state, effects, refused, unnoticed, disk)
         waiting = self._waiting(state, served, own)
         collected = upkeep.use_memory(self, state, served, effects.leak, step)
         self._pause(collected, own, variance)
-        spent = Own(mean=own, variance=variance, success=success, refused=refused)
+        spent = Own(
+            mean=own, variance=variance, transit=transit[0], success=success, refused=refused
+        )
         answers = self._up(spent, calling, effects)
 
         latency = answers.latency
@@ -185,6 +189,7 @@ class Physics(Layout):
             memory=memory,
             disk=disk,
             in_flight=in_flight,
+            pool=pool,
             waiting=waiting,
             restarts=state.restarts.copy(),
             replicas=state.replicas.copy(),
@@ -331,7 +336,6 @@ class Physics(Layout):
         behind: Float64Array,
         speed: Float64Array,
         up: Float64Array,
-        effects: Effects,
     ) -> tuple[Float64Array, Float64Array]:
         """Mean and variance `[service]` of the seconds spent here, `behind` in the backlog."""
         time = self.service_time / speed
@@ -339,13 +343,13 @@ class Physics(Layout):
         # Who waits for a lock waits as for a server. A backlog is the queue itself: who stands in
         # it does not wait a second time.
         wait = np.minimum(self.patience, wait_for_server(time, servers, utilisation))
-        mean = time + np.maximum(wait, behind) + effects.delay
-        variance = (
-            np.square(self.dispersion * time)
-            + np.square(wait)
-            + np.square(0.2 * behind)
-            + np.square(0.25 * effects.delay)
-        )
+        mean = time + np.maximum(wait, behind)
+        variance = np.square(self.dispersion * time) + np.square(wait) + np.square(0.2 * behind)
+        return mean, variance
+
+    def _transit(self, effects: Effects) -> tuple[Float64Array, Float64Array]:
+        """Mean and variance `[service]` of the seconds that a request is on its way to it."""
+        mean, variance = effects.delay, np.square(0.25 * effects.delay)
         if effects.loss.any():
             hit = 1.0 - (1.0 - effects.loss) ** TIMED_PACKETS
             mean = mean + hit * RETRANSMIT_SECONDS
