@@ -76,7 +76,9 @@ class SimulatedActionOut(Wire):
     helped: bool | None = Field(
         description="Whether callers suffered clearly less for it, or (false) clearly more."
     )
-    suffered: Number = Field(description="Requests that failed or were slow since.")
+    suffered: Number = Field(
+        description="Requests of users, and a tenth of the calls within, that failed or were slow."
+    )
     suffered_without: Number = Field(description="The same, had it not been taken.")
     watched_seconds: Number = Field(description="Over which both were counted so far.")
 
