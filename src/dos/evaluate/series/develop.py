@@ -54,6 +54,9 @@ _LABELLED = 0.1
 """Share of a series' points that is anomalous at most."""
 _LOOSE = 0.2
 """Share of the series that are labelled loosely: from a while before to a while after."""
+_CYCLIC = 0.4
+"""Share of the anomalies of a periodic series that are drawn from what only such a series can have:
+most series are not, and so these shapes would be rare."""
 _TRIES = 40
 
 
@@ -161,7 +164,9 @@ def _draw(
     rng: np.random.Generator, values: Float64Array, free: BoolArray, nature: Nature, most: int
 ) -> tuple[Float64Array, Event] | None:
     """One anomaly somewhere free; None where the drawn one does not fit or would not be seen."""
-    shape = SHAPES[int(rng.integers(len(SHAPES)))]
+    cyclic = nature.period is not None and rng.random() < _CYCLIC
+    shapes = [shape for shape in SHAPES if shape.periods > 0] if cyclic else SHAPES
+    shape = shapes[int(rng.integers(len(shapes)))]
     length = length_of(rng, shape, nature, max(most, 4))
     if length is None:
         return None
