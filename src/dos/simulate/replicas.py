@@ -189,7 +189,7 @@ class ReplicaMeter:
         jitter = 1.0 + 0.02 * self._normals[1]
         shown = (
             np.clip(use.cpu * jitter, 0.0, 1.0),
-            np.clip(use.memory + 0.002 * self._normals[2], 0.0, 1.0),
+            np.clip(use.memory + 1e-4 * self._normals[2], 0.0, 1.0),
             use.load * flow.arrivals[placed.service],
             ready.astype(np.float64),
         )
