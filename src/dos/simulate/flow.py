@@ -135,7 +135,7 @@ class State:
     rolling: Float64Array
     """Seconds until a rolling restart is through."""
     demanded: Float64Array
-    """CPU ratio as the autoscaler sees it, smoothed."""
+    """Replicas' worth of CPU in use, as the autoscaler sees it, smoothed."""
     idle_for: Float64Array
     """Seconds in which the autoscaler has wanted fewer replicas."""
     lost: Float64Array

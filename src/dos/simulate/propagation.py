@@ -114,7 +114,7 @@ class Physics(Layout):
             rolling=zeros[7],
             stride=np.full(count, MOST_STRIDE),
             rising=np.zeros(count, np.bool_),
-            demanded=self.cpu.copy(),
+            demanded=self.cpu * self.replicas,
             idle_for=zeros[8],
             lost=zeros[9],
             away=zeros[10],
@@ -343,9 +343,12 @@ class Physics(Layout):
         # Who waits for a lock waits as for a server. A backlog is the queue itself: who stands in
         # it does not wait a second time.
         wait = np.minimum(self.patience, wait_for_server(time, servers, utilisation))
-        mean = time + np.maximum(wait, behind)
-        variance = np.square(self.dispersion * time) + np.square(wait) + np.square(0.2 * behind)
-        return mean, variance
+        longest = np.maximum(wait, behind)
+        # Who stands in a backlog waits about as long as the next one.
+        by_chance = wait * (1.0 - behind / np.maximum(longest, 1e-9))
+        variance = np.square(self.dispersion * time)
+        variance = variance + np.square(by_chance) + np.square(0.2 * behind)
+        return time + longest, variance
 
     def _transit(self, effects: Effects) -> tuple[Float64Array, Float64Array]:
         """Mean and variance `[service]` of the seconds that a request is on its way to it."""

@@ -99,10 +99,11 @@ def scale(state: State, place: int, replicas: float) -> None:
 
 def autoscale(layout: Layout, state: State, cpu: Float64Array, step: float) -> None:
     """`ceil(replicas x cpu / target)`, up at once and down after a while, as the HPA has it."""
-    state.demanded += (1.0 - math.exp(-step / SCALE_SMOOTHING)) * (cpu - state.demanded)
-    ratio = state.demanded / layout.scale_target
     ready = state.replicas - state.coming
-    wanted = np.clip(np.ceil(ready * ratio), layout.least, layout.most)
+    state.demanded += (1.0 - math.exp(-step / SCALE_SMOOTHING)) * (cpu * ready - state.demanded)
+    needed = state.demanded / layout.scale_target
+    ratio = needed / np.maximum(1.0, ready)
+    wanted = np.clip(np.ceil(needed), layout.least, layout.most)
     fewer = layout.autoscaled & (ratio < 1.0 - SCALE_TOLERANCE) & (wanted < state.replicas)
     state.idle_for = np.where(fewer, state.idle_for + step, 0.0)
     more = layout.autoscaled & (ratio > 1.0 + SCALE_TOLERANCE) & (wanted > state.replicas)
