@@ -150,6 +150,31 @@ class State:
         return State(*(getattr(self, one.name).copy() for one in fields(self)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Supply:
+    """What there is to serve requests with. Arrays `[service]`."""
+
+    memory: Float64Array
+    """Ratio of the limit in use, but for requests in flight."""
+    disk: Float64Array
+    ready: Float64Array
+    """Replicas."""
+    unnoticed: Float64Array
+    """Ratio of replicas that are gone and still get requests."""
+    speed: Float64Array
+    """Factor on the speed of a replica."""
+    up: Float64Array
+    """Share of the usual servers that is there."""
+    capacity: Float64Array
+    """Requests per second by the CPU."""
+    usable: Float64Array
+    """The same by what locks allow."""
+    pool: Float64Array
+    """Requests in flight allowed."""
+    limit: Float64Array
+    """Requests per second that can be served."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
     """How requests are answered in one tick."""

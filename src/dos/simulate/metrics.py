@@ -60,6 +60,16 @@ _SCATTER = tuple(
 )
 """Standard error of the log of each quantile for σ = 1 and one request."""
 REQUEST_BYTES, RESPONSE_BYTES = 1_500.0, 6_000.0
+CPU_NOISE = 0.08
+"""Standard deviation of measured CPU time as a ratio: what a scrape interval cuts off and what the
+runtime does besides. Recorded systems show 0.11 (docs/realism.md)."""
+NETWORK_NOISE = 0.15
+"""The same of bytes, whose sizes differ from request to request; recorded systems show 0.25."""
+PAGES = 2.0**-13
+"""Memory is counted in pages: steps of a ratio of the limit."""
+HICCUPS, HICCUP = 0.007, 0.6
+"""Share of samples in which something held a service up for a moment (a pause, a neighbour, a slow
+client), and by how much that raises the 95th percentile, on average; twice that the 99th."""
 _SIDECAR_CONNECTIONS = 4.0
 """Connections each replica keeps open without traffic: probes, pools, telemetry."""
 
@@ -125,17 +135,21 @@ class Meter:
         failed = _poisson(requests * ratio, uniforms, normals[1] * np.sqrt(1.0 - ratio))
         return Measured(requests, np.minimum(failed, requests))
 
-    def values(self, flow: Flow, counted: Measured, normals: Float64Array) -> Float64Array:
+    def values(
+        self, flow: Flow, counted: Measured, normals: Float64Array, uniforms: Float64Array
+    ) -> Float64Array:
         """`[series]` what the metrics show for one tick.
 
         Args:
-            normals: `[5, service and node]` standard normal draws.
+            normals: `[7, service and node]` standard normal draws.
+            uniforms: `[service and node]` uniform draws.
         """
-        services = self._services(flow, counted, normals[:, : len(self._physics.services)])
+        count = len(self._physics.services)
+        services = self._services(flow, counted, normals[:, :count], uniforms[:count])
         shown = services.ravel()[self._picks]
         if not self._nodes:
             return shown
-        noise = normals[:, len(self._physics.services) :]
+        noise = normals[:, count:]
         nodes = (
             np.clip(flow.node_cpu * (1.0 + 0.03 * noise[0]), 0.0, 1.0),
             np.clip(flow.node_memory + 0.003 * noise[1], 0.0, 1.0) * flow.node_up,
@@ -145,7 +159,9 @@ class Meter:
         )
         return np.concatenate([shown, *nodes])
 
-    def _services(self, flow: Flow, counted: Measured, normals: Float64Array) -> Float64Array:
+    def _services(
+        self, flow: Flow, counted: Measured, normals: Float64Array, uniforms: Float64Array
+    ) -> Float64Array:
         """`[metric, service]`."""
         physics, answers = self._physics, flow.answers
         requests = np.maximum(counted.requests, 1.0)
@@ -154,7 +170,10 @@ class Meter:
             np.exp(answers.location + z * answers.spread + error * scatter * normals[row])
             for row, (z, error) in enumerate(zip(_Z, _SCATTER, strict=True))
         )
-        p95 = np.maximum(p50, p95)
+        hiccup = np.maximum(0.0, -np.log(np.maximum(uniforms, 1e-12) / HICCUPS))
+        p50 = p50 * (1.0 + 0.1 * HICCUP * hiccup)
+        p95 = np.maximum(p50, p95 * (1.0 + HICCUP * hiccup))
+        p99 = np.maximum(p95, p99 * (1.0 + 2.0 * HICCUP * hiccup))
         calls_out = np.bincount(physics.caller, flow.call_rate, len(requests))
         receive = flow.arrivals * REQUEST_BYTES + calls_out * RESPONSE_BYTES
         transmit = flow.served * RESPONSE_BYTES + calls_out * REQUEST_BYTES
@@ -165,13 +184,13 @@ class Meter:
                 counted.failed / requests,
                 p50,
                 p95,
-                np.maximum(p95, p99),
-                np.clip(flow.cpu * jitter + 0.005 * normals[4], 0.0, 1.0),
-                np.clip(flow.memory + 0.002 * normals[4], 0.0, 1.0),
+                p99,
+                np.clip(flow.cpu * (1.0 + CPU_NOISE * normals[4] + 0.2 * hiccup), 0.0, 1.0),
+                np.rint(np.clip(flow.memory + 2e-5 * normals[6], 0.0, 1.0) / PAGES) * PAGES,
                 np.rint(_SIDECAR_CONNECTIONS * physics.replicas + flow.in_flight * jitter),
                 np.abs(np.rint(np.maximum(0.0, flow.waiting + 0.5 * normals[3]))),
-                receive * jitter,
-                transmit * jitter,
+                receive * np.exp(NETWORK_NOISE * normals[5]),
+                transmit * np.exp(NETWORK_NOISE * normals[5]),
                 flow.restarts,
                 np.minimum(1.0, flow.retransmits * np.exp(0.3 * normals[4])),
                 np.clip(flow.disk + 0.0005 * normals[2], 0.0, 1.0),

@@ -14,9 +14,9 @@ import numpy as np
 
 from dos.model.telemetry import Float64Array
 
-NORMALS = 10
+NORMALS = 12
 """Standard normal draws for each service and tick."""
-UNIFORMS = 2
+UNIFORMS = 3
 """Uniform draws in [0, 1) for each service and tick."""
 _BLOCK_VALUES = 1 << 20
 """Draws held ahead at most, over all services (8 MiB)."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from dos.model.telemetry import BoolArray, Float64Array
 from dos.simulate import upkeep
-from dos.simulate.flow import Answers, Calling, Effects, Flow, Own, State
+from dos.simulate.flow import Answers, Calling, Effects, Flow, Own, State, Supply
 from dos.simulate.layout import Layout
 from dos.simulate.queueing import normal_cdf, wait_for_server
 from dos.simulate.world import World
@@ -73,10 +73,6 @@ DISK_FULL = 0.97
 """Ratio from which on writes begin to fail."""
 ROLLING_ERRORS, COLD = 0.003, 1.15
 """Requests cut off by a rolling restart, and factor on the work of replicas that are cold."""
-NODE_BASE_CPU, NODE_BASE_MEMORY = 0.05, 0.18
-"""What a machine needs for itself."""
-NODE_MEMORY_SHARE = 0.7
-"""Memory of a machine that the limits of its replicas add up to."""
 
 
 class Physics(Layout):
@@ -131,53 +127,32 @@ class Physics(Layout):
             wander: `[service]` factor on service times.
             effects: What the faults of this tick do.
         """
-        step = self.step_seconds
-        upkeep.roll(state, step)
-        unnoticed = upkeep.reschedule(self, state, effects, step)
-        memory = self.base_memory + state.garbage + state.leaked
-        disk = upkeep.disk_of(self, state)
-        speed = self._speed(state, memory, wander, effects)
-        ready = upkeep.replicas_ready(self, state)
-        up = effects.capacity * np.maximum(LEAST_UP, ready / self.replicas)
-        capacity = self.capacity * speed * up
-        usable = capacity * effects.lock
-        pool = self.pool * effects.pool * up
-        limit = np.minimum(usable, pool / state.held)
-
+        there = self._supply(state, wander, effects)
+        speed, up, limit = there.speed, there.up, there.limit
         missed = self._missed(state, effects)
         calling = self._calling(state, effects, missed)
         users = demand * effects.demand
         arrivals, served, call_rate = self._down(state, users, limit, calling.reaching)
         refused = self._queue_up(state, arrivals, served, limit, effects.patience)
-        utilisation = served / usable
         # What a consumer leaves behind waits in the queue, not in its requests.
         behind = np.where(self.consumer, 0.0, state.backlog / limit)
-        own, variance = self._own_time(utilisation, behind, speed, up)
-        transit = self._transit(effects)
-        own, variance = own + transit[0], variance + transit[1]
-        success = self._success(state, effects, refused, unnoticed, disk)
-        waiting = self._waiting(state, served, own)
-        collected = upkeep.use_memory(self, state, served, effects.leak, step)
-        self._pause(collected, own, variance)
-        spent = Own(
-            mean=own, variance=variance, transit=transit[0], success=success, refused=refused
-        )
+        own = self._own_time(served / there.usable, behind, speed, up)
+        waiting = self._waiting(state, served, own[0] + self._transit(effects)[0])
+        collected = upkeep.use_memory(self, state, served, effects.leak, self.step_seconds)
+        success = self._success(state, effects, refused, there.unnoticed, there.disk)
+        spent = self._spent(own, effects, collected, success, refused)
         answers = self._up(spent, calling, effects)
 
         latency = answers.latency
         # What has no replica left uses no CPU.
-        standing = np.minimum(ready / self.replicas, 1.0 - unnoticed - state.lost)
-        there = np.clip(standing / LEAST_UP, 0.0, 1.0)
-        cpu = there * self._cpu(served / capacity, state, effects)
+        standing = np.minimum(there.ready / self.replicas, 1.0 - there.unnoticed - state.lost)
+        cpu = self._cpu(served / there.capacity, state, effects)
+        cpu = cpu * np.clip(standing / LEAST_UP, 0.0, 1.0)
         in_flight = served * latency
         crowd = 0.1 * np.minimum(1.0, in_flight / self.pool)
-        follow = min(MOST_REACTION, 1.0 - math.exp(-step / REACTION))
-        self._hold(state, latency - behind, served, pool)
-        state.failing += follow * (answers.call_failures - state.failing)
-        upkeep.use_disk(self, state, served, effects.fill, step)
-        if self.autoscaled.any():
-            upkeep.autoscale(self, state, cpu, step)
-        memory = np.minimum(1.0, memory + crowd)
+        self._hold(state, latency - behind, served, there.pool)
+        self._follow(state, answers, served, cpu, effects)
+        memory = np.minimum(1.0, there.memory + crowd)
         return Flow(
             arrivals=arrivals,
             served=served,
@@ -187,21 +162,86 @@ class Physics(Layout):
             effects=effects,
             cpu=cpu,
             memory=memory,
-            disk=disk,
+            disk=there.disk,
             in_flight=in_flight,
-            pool=pool,
+            pool=there.pool,
             waiting=waiting,
             restarts=state.restarts.copy(),
             replicas=state.replicas.copy(),
-            ready=ready,
+            ready=there.ready,
             retransmits=RETRANSMITS + (1.0 - RETRANSMITS) * effects.loss,
             hits=np.where(self.cache, 1.0 - np.minimum(1.0, MISSES * missed), 0.0),
             call_rate=call_rate,
-            node_cpu=self._node_cpu(state, cpu * up, effects),
-            node_memory=self._node_memory(memory),
+            node_cpu=upkeep.node_cpu(self, state, cpu * up, effects),
+            node_memory=upkeep.node_memory(self, memory),
             node_up=1.0 - np.rint(effects.node_out),
             node_skew=effects.node_skew.copy(),
         )
+
+    def _supply(self, state: State, wander: Float64Array, effects: Effects) -> Supply:
+        """What the platform provides in this tick; updates what it does by itself."""
+        step = self.step_seconds
+        upkeep.roll(state, step)
+        unnoticed = upkeep.reschedule(self, state, effects, step)
+        memory = self.base_memory + state.garbage + state.leaked
+        speed = self._speed(state, memory, wander, effects)
+        ready = upkeep.replicas_ready(self, state)
+        up = effects.capacity * np.maximum(LEAST_UP, ready / self.replicas)
+        capacity = self.capacity * speed * up
+        usable = capacity * effects.lock
+        pool = self.pool * effects.pool * up
+        return Supply(
+            memory=memory,
+            disk=upkeep.disk_of(self, state),
+            ready=ready,
+            unnoticed=unnoticed,
+            speed=speed,
+            up=up,
+            capacity=capacity,
+            usable=usable,
+            pool=pool,
+            limit=np.minimum(usable, pool / state.held),
+        )
+
+    def _spent(
+        self,
+        own: tuple[Float64Array, Float64Array],
+        effects: Effects,
+        collected: BoolArray,
+        success: Float64Array,
+        refused: Float64Array,
+    ) -> Own:
+        """What a request spends in each service, on its way there included.
+
+        Args:
+            own: Mean and variance `[service]` of the seconds in the service.
+            effects: What happens on the way.
+            collected: `[service]` whether a collection ran.
+            success: `[service]` ratio of requests that the service itself does not fail.
+            refused: `[service]` ratio of requests refused.
+        """
+        transit = self._transit(effects)
+        mean, variance = own[0] + transit[0], own[1] + transit[1]
+        self._pause(collected, mean, variance)
+        return Own(
+            mean=mean, variance=variance, transit=transit[0], success=success, refused=refused
+        )
+
+    def _follow(
+        self,
+        state: State,
+        answers: Answers,
+        served: Float64Array,
+        cpu: Float64Array,
+        effects: Effects,
+    ) -> None:
+        """Callers, volumes and autoscalers follow what they saw in this tick."""
+        step = self.step_seconds
+        follow = min(MOST_REACTION, 1.0 - math.exp(-step / REACTION))
+        state.failing += follow * (answers.call_failures - state.failing)
+        upkeep.use_disk(self, state, served, effects.fill, step)
+        if self.autoscaled.any():
+            upkeep.autoscale(self, state, cpu, step)
 
     def _speed(
         self, state: State, memory: Float64Array, wander: Float64Array, effects: Effects
@@ -230,20 +270,6 @@ class Physics(Layout):
         used = np.minimum(1.0, busy * own + effects.burn)
         used = used + effects.background * (1.0 - used)
         return IDLE_CPU + (1.0 - IDLE_CPU) * used
-
-    def _node_cpu(self, state: State, cpu: Float64Array, effects: Effects) -> Float64Array:
-        cores = self.servers[self.pod_service] * self.pod_share
-        here = np.where(state.drained[self.pod_node], 0.0, cores * cpu[self.pod_service])
-        used = np.bincount(self.pod_node, here, len(self.nodes)) / self.node_cores
-        left = 1.0 - effects.node_burn
-        total = effects.node_burn + left * np.minimum(1.0, NODE_BASE_CPU + used)
-        alive: Float64Array = total * (1.0 - effects.node_out)
-        return alive
-
-    def _node_memory(self, memory: Float64Array) -> Float64Array:
-        mean = np.bincount(self.pod_node, memory[self.pod_service], len(self.nodes))
-        used: Float64Array = NODE_BASE_MEMORY + NODE_MEMORY_SHARE * mean / self.node_pods
-        return used
 
     def _success(
         self,

@@ -8,6 +8,7 @@ the graph again now and then.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -89,6 +90,10 @@ class Config(BaseModel):
     """How often entities and edges are confirmed."""
     day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
     """How much traffic rises above its average in the busiest hour, as a ratio."""
+    trend: float = Field(default=0.0, gt=-0.5, lt=0.5)
+    """Ratio by which traffic grows in a week; below 0 it shrinks."""
+    holidays: list[str] | None = None
+    """Days with less traffic, as MM-DD; 01-01, 05-01, 12-25 and 12-26 where it is not given."""
 
     @field_validator("severity")
     @classmethod
@@ -106,6 +111,13 @@ class Config(BaseModel):
             msg = "write numbers of 0 or more, and one above 0, such as {cpu_spike: 1}"
             raise ValueError(msg)
         return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _are_days(cls, days: list[str] | None) -> list[str] | None:
+        for day in days or ():
+            _month_and_day(day)
+        return days
 
 
 class SimulatorSource:
@@ -223,7 +235,7 @@ class SimulatorSource:
             step_seconds=config.step,
             start=Millis(origin - past),
             incidents=self._incidents(origin),
-            workload=Workload(day_amplitude=config.day_amplitude),
+            workload=_workload(config),
             changes_per_day=config.changes_per_day,
             nodes=config.nodes,
         )
@@ -245,6 +257,23 @@ class SimulatorSource:
             )
             return RandomIncidents(self._world, config.seed, since=origin, dice=dice)
         return None
+
+
+def _month_and_day(text: str) -> tuple[int, int]:
+    month, _, day = text.partition("-")
+    if not (
+        month.isdecimal() and day.isdecimal() and 1 <= int(month) <= 12 and 1 <= int(day) <= 31
+    ):
+        msg = f"{text!r} is not a day; write MM-DD, for example 12-25"
+        raise ValueError(msg)
+    return int(month), int(day)
+
+
+def _workload(config: Config) -> Workload:
+    usual = Workload(day_amplitude=config.day_amplitude, trend=config.trend)
+    if config.holidays is None:
+        return usual
+    return replace(usual, holidays=frozenset(map(_month_and_day, config.holidays)))
 
 
 def _start(config: Config, name: str) -> Millis:

@@ -35,6 +35,10 @@ SCALE_TOLERANCE = 0.1
 """Deviation from the target that the autoscaler lets be (HorizontalPodAutoscaler's default)."""
 SCALE_DOWN_AFTER = 300.0
 """Seconds in which fewer replicas must have been enough (its default stabilisation window)."""
+NODE_BASE_CPU, NODE_BASE_MEMORY = 0.05, 0.18
+"""What a machine needs for itself."""
+NODE_MEMORY_SHARE = 0.7
+"""Memory of a machine that the limits of its replicas add up to."""
 
 
 def use_memory(
@@ -144,3 +148,21 @@ def replicas_ready(layout: Layout, state: State) -> Float64Array:
     ready = np.maximum(0.0, state.replicas - state.coming - away)
     left: Float64Array = ready * (1.0 - np.clip(state.lost, 0.0, 1.0))
     return left
+
+
+def node_cpu(layout: Layout, state: State, cpu: Float64Array, effects: Effects) -> Float64Array:
+    """`[node]` ratio of the cores in use, `cpu` `[service]` being that of each replica's limit."""
+    cores = layout.servers[layout.pod_service] * layout.pod_share
+    here = np.where(state.drained[layout.pod_node], 0.0, cores * cpu[layout.pod_service])
+    used = np.bincount(layout.pod_node, here, len(layout.nodes)) / layout.node_cores
+    left = 1.0 - effects.node_burn
+    total = effects.node_burn + left * np.minimum(1.0, NODE_BASE_CPU + used)
+    alive: Float64Array = total * (1.0 - effects.node_out)
+    return alive
+
+
+def node_memory(layout: Layout, memory: Float64Array) -> Float64Array:
+    """`[node]` ratio of the memory in use, `memory` `[service]` being that of the limits."""
+    mean = np.bincount(layout.pod_node, memory[layout.pod_service], len(layout.nodes))
+    used: Float64Array = NODE_BASE_MEMORY + NODE_MEMORY_SHARE * mean / layout.node_pods
+    return used

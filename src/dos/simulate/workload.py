@@ -11,11 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dos.kit.clock import DAY, HOUR, SECOND, Millis
+from dos.kit.clock import DAY, HOUR, SECOND, Millis, to_datetime
 from dos.model.telemetry import Float64Array
 
 _EPOCH_WEEKDAY = 3
 """1970-01-01 was a Thursday; Monday is 0."""
+HOLIDAYS = frozenset({(1, 1), (5, 1), (12, 25), (12, 26)})
+"""Holidays of many countries, month and day."""
+TREND_FROM = Millis(1_767_571_200_000)
+"""2026-01-05T00:00:00Z: where the trend is 1."""
 _WANDER = 0.03
 """Standard deviation of the slow variation of a service's speed: neighbours, caches, data."""
 _WANDER_SECONDS = 600.0
@@ -32,6 +36,12 @@ class Workload:
     """UTC hour of the day with most traffic."""
     weekend: float = 0.8
     """Traffic at the weekend relative to weekdays."""
+    holiday: float = 0.7
+    """Traffic on a holiday relative to other days."""
+    holidays: frozenset[tuple[int, int]] = HOLIDAYS
+    """Month and day of each, UTC."""
+    trend: float = 0.0
+    """Ratio by which traffic grows in a week; below 0 it shrinks."""
     variation: float = 0.04
     """Standard deviation of the slow random drift, as a ratio."""
     memory: float = 240.0
@@ -49,7 +59,23 @@ class Workload:
         angle = (hour - self.peak_hour) / 24 * 2 * math.pi
         # The second harmonic makes the night long and flat and the evening peak narrow.
         shape = (math.cos(angle) + 0.25 * math.cos(2 * angle)) / 1.25
-        return (1 + self.day_amplitude * shape) * self._weekly(at)
+        grown = math.pow(1 + self.trend, (at - TREND_FROM) / (7 * DAY))
+        return (1 + self.day_amplitude * shape) * self._weekly(at) * self._holiday(at) * grown
+
+    def _holiday(self, at: Millis) -> float:
+        """1 on other days, `holiday` on a holiday, blended over 3 h on both sides of midnight."""
+        if not self.holidays:
+            return 1.0
+        today, share = divmod(at, DAY)
+        hour = share / HOUR
+        factors = [self._day_factor(today + shift) for shift in (-1, 0, 1)]
+        middle = [(factors[0] + factors[1]) / 2, (factors[1] + factors[2]) / 2]
+        hours, levels = (0.0, 3.0, 21.0, 24.0), (middle[0], factors[1], factors[1], middle[1])
+        return float(np.interp(hour, hours, levels))
+
+    def _day_factor(self, day: int) -> float:
+        date = to_datetime(Millis(day * DAY))
+        return self.holiday if (date.month, date.day) in self.holidays else 1.0
 
     def _weekly(self, at: Millis) -> float:
         """1 on weekdays, `weekend` on Saturday and Sunday, blended over 6 h around midnight."""

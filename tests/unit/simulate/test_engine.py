@@ -188,7 +188,10 @@ def test_a_calm_day_stays_in_bounds() -> None:
     run = Run(step=60.0, seed=9).play(DAY // (60 * SECOND))
     assert run.series("api-gateway", "error_rate").max() < 0.03
     latency = run.series("api-gateway", "latency_p95")
-    assert latency.max() < 2 * np.median(latency)
+    # Now and then something holds a request up, as in every recorded system: one sample, no more.
+    held_up = latency > 2 * np.median(latency)
+    assert held_up.mean() < 0.005
+    assert not (held_up[1:] & held_up[:-1]).any()
     assert run.series("frontend", "restarts").max() == 0
     assert run.series("shop-db", "cpu_usage").max() < 0.7
     assert run.simulation.now == MONDAY_NOON + 24 * HOUR
