@@ -85,8 +85,7 @@ def test_failover_frees_a_full_disk_while_what_fills_it_goes_on_elsewhere() -> N
 
 def test_scaling_helps_against_a_surge() -> None:
     run = broken(FaultType.TRAFFIC_SURGE, "api-gateway", 0.65)
-    cpu = run.series("catalog-service", "cpu_usage")[-4:].mean()
-    assert cpu > 0.95
+    assert run.series("catalog-service", "cpu_usage")[-4:].mean() > 0.9
     watch(run.act(ActionKind.SCALE, "catalog-service", replicas=8))
     assert run.performed.helped is True
     assert run.performed.cured == ()
@@ -100,8 +99,8 @@ def test_new_replicas_take_a_while_to_start() -> None:
     run.play(round(START_SECONDS / STEP) + 6)
     cpu = run.series("catalog-service", "cpu_usage")[24:]
     starting = round(START_SECONDS / STEP) - 1
-    assert cpu[:starting].min() > 0.95
-    assert cpu[starting + 3 :].max() < 0.8
+    assert cpu[:starting].mean() > 0.9
+    assert cpu[starting + 3 :].mean() < 0.6
 
 
 def test_scaling_helps_against_a_regression_for_what_it_costs_only() -> None:
@@ -130,7 +129,7 @@ def test_a_restart_helps_against_a_leak_until_the_memory_is_full_again() -> None
     after = round((60 + 260 + 30) / STEP)
     assert memory[after] < 0.6 < memory[after - 10]
     assert memory[-1] > memory[after] + 0.1
-    restarted.play(round(150 / STEP))
+    restarted.play(round(200 / STEP))
     assert restarted.series("cart-service", "restarts")[-1] == 1
 
 

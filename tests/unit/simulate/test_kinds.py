@@ -21,6 +21,7 @@ from dos.simulate.kinds.network import MOST_LOSS
 from dos.simulate.kinds.platform import MOST_SKEW
 from dos.simulate.kinds.stores import BLIP_SECONDS
 from dos.simulate.scenario import eligible
+from dos.simulate.workload import Workload
 from dos.simulate.world import World
 from dos.simulate.worlds import generate, shop, sketch
 from tests.unit.simulate.runs import MONDAY_NOON, SHOP, Run, beside, usual
@@ -450,7 +451,7 @@ def test_a_harmless_deployment_is_announced_like_any_other() -> None:
 
 
 def test_a_planned_surge_is_announced_and_gentle() -> None:
-    run = Run(step=STEP).play(24)
+    run = Run(step=STEP, workload=Workload(variation=0.0, bursts_per_day=0.0)).play(24)
     run.simulation.inject(usual(FaultType.PLANNED_SURGE, "api-gateway", duration=600.0))
     assert run.simulation.changes[0].summary == "Campaign begins at api-gateway, as planned"
     run.play(160)
