@@ -68,7 +68,7 @@ def test_demand_follows_the_calls() -> None:
 
 
 def test_capacity_makes_the_cpu_what_the_author_wanted() -> None:
-    flat = Workload(day_amplitude=0.0, weekend=1.0, variation=0.0, bursts_per_day=0.0)
+    flat = Workload(day_amplitude=0.0, weekend=1.0, variation=0.0, bursts_per_day=0.0, holiday=1.0)
     simulation = Simulation(shop(), workload=flat)
     simulation.ticks(100)
     assert simulation.last is not None
