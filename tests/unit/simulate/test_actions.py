@@ -93,6 +93,23 @@ def test_scaling_helps_against_a_surge() -> None:
     assert run.series("api-gateway", "error_rate")[-12:].mean() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("fault", "target", "scaled", "replicas"),
+    [
+        (FaultType.CASCADING_FAILURE, "cart-service", "cart-service", 6),
+        (FaultType.CACHE_STAMPEDE, "redis-cache", "catalog-db", 4),
+        (FaultType.RETRY_STORM, "shop-db", "shop-db", 6),
+    ],
+)
+def test_scaling_helps_what_is_saturated(
+    fault: FaultType, target: str, scaled: str, replicas: int
+) -> None:
+    run = watch(broken(fault, target).act(ActionKind.SCALE, scaled, replicas))
+    assert run.performed.helped is True
+    assert run.performed.cured == ()
+    assert run.series("api-gateway", "error_rate")[-12:].mean() < 0.02
+
+
 def test_new_replicas_take_a_while_to_start() -> None:
     run = broken(FaultType.TRAFFIC_SURGE, "api-gateway", 0.65)
     run.act(ActionKind.SCALE, "catalog-service", replicas=8)
@@ -169,6 +186,12 @@ def test_restarting_a_cache_under_load_harms() -> None:
     assert cold < run.series("redis-cache", "hit_ratio")[:12].mean() - 0.15
     store = run.series("catalog-db", "request_rate")
     assert store[13:15].mean() > 1.5 * store[:12].mean()
+
+
+def test_restarting_the_cache_makes_a_stampede_worse() -> None:
+    run = broken(FaultType.CACHE_STAMPEDE, "redis-cache", 0.55)
+    watch(run.act(ActionKind.RESTART, "redis-cache"))
+    assert run.performed.helped is False
 
 
 def test_restarting_the_only_replica_of_a_store_harms() -> None:
