@@ -131,6 +131,10 @@ class IncidentSimulator:
     ) -> None:
         self._probability = probability
         self._weights = dict(SKETCH) if weights is None else dict(weights)
+        for kind in self._weights:
+            if kind not in SKETCH:
+                msg = f"A single service cannot have the fault {kind}: it needs a world."
+                raise ConfigError(msg, remedy=f"Use one of: {', '.join(SKETCH)}.")
         self._rng = Random(f"incident/{seed}")  # noqa: S311  a simulation, not a secret
         self._clock = clock or SystemClock()
         self._run: FaultRun | None = None
@@ -199,6 +203,8 @@ class IncidentSimulator:
             case FaultType.CASCADING_FAILURE:
                 lost = 1.0 - capacity_left(fault.severity, changed.get("cpu_usage", 0.0))
                 _overload(changed, 1.0 - intensity * lost)
+            case _:  # the constructor has refused every other type
+                pass
         return changed
 
 

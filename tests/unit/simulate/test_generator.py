@@ -122,3 +122,8 @@ def test_one_cycle_in_ten() -> None:
     simulator = IncidentSimulator(seed=1, clock=ManualClock())
     rolled = sum(simulator.should_trigger() for _ in range(2000))
     assert 150 < rolled < 250
+
+
+def test_a_fault_that_needs_a_world_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cannot have the fault zone_outage.*cpu_spike"):
+        IncidentSimulator(weights={FaultType.ZONE_OUTAGE: 1.0})
