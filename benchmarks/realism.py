@@ -1,6 +1,6 @@
 """How alike the healthy metrics of the simulator and of real systems are.
 
-    python benchmarks/realism.py DATA [--seeds 3] [--worlds shop online-boutique generated]
+    python benchmarks/realism.py DATA [--seeds 3] [--worlds shop sketch generated] [--details]
 
 DATA holds `rca/<set>/case-*` (layout: docs/recorded-cases.md) and `detect/*/*.csv[.gz]` (labelled
 series, `Data,Label`); either may be absent. Each set is compared with worlds that are simulated at
@@ -25,8 +25,6 @@ from dos.simulate.worlds import world
 
 PIECES = 16
 """Pieces simulated for each world and seed."""
-TESTBED_RATE = 5.0
-"""Requests per second of the median service in recorded testbeds that do measure traffic, about."""
 SAMPLES = 6_000
 """Samples simulated for each world and seed, about, at most: four days at a step of a minute."""
 GROUPS = (
@@ -72,8 +70,7 @@ def real_sets(folder: Path) -> Iterator[list[Healthy]]:
 def rows_of(real: list[Healthy], worlds: list[str], seeds: int) -> list[Row]:
     """One real set beside the worlds simulated like it."""
     lengths = _like([len(piece) for part in real for piece in part.pieces])
-    # Testbeds that do not measure their traffic have no more of it than those that do.
-    rate = real[0].rate or (TESTBED_RATE if real[0].recorded else None)
+    rate = real[0].rate
     figures = {
         name: describe(
             simulated(
@@ -91,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--worlds", nargs="+", default=["shop", "online-boutique", "generated"])
+    parser.add_argument("--worlds", nargs="+", default=["shop", "sketch", "generated"])
     parser.add_argument("--details", action="store_true", help="quartiles, and each world")
     options = parser.parse_args()
     rows: list[Row] = []

@@ -28,7 +28,6 @@ from dos.kit.clock import DAY, HOUR, SECOND, Millis
 from dos.kit.errors import CorruptDataError, PermanentError
 from dos.model.telemetry import BoolArray, Float64Array, SeriesSpec
 from dos.simulate.engine import Simulation
-from dos.simulate.tails import draw_latencies
 from dos.simulate.world import World
 
 BEFORE_S = 60.0
@@ -113,8 +112,6 @@ class Healthy:
     """Each `[time, column]`, evenly spaced by `step_s`; the longest gap-free stretches."""
     scaled: bool = False
     """Whether somebody scaled the values to a range, so that their level says nothing."""
-    recorded: bool = False
-    """Whether it was recorded from a testbed."""
     requests: tuple[Float64Array, ...] = ()
     """Durations of single requests in seconds, one array for each entity, where there are any."""
 
@@ -166,7 +163,6 @@ def recorded(folder: Path) -> Healthy:
         step_s=step / SECOND * held,
         columns=columns,
         pieces=pieces,
-        recorded=True,
         requests=_requests(folder / "normal_traces.csv.gz"),
     )
 
@@ -340,6 +336,5 @@ def _drawn(simulation: Simulation, seed: int) -> Float64Array:
     if last is None:
         return np.empty((0, REQUESTS))
     answers = last.flow.answers
-    columns = (answers.location, answers.spread, simulation.physics.stalls)
-    location, spread, stalls = (np.repeat(column[:, None], REQUESTS, 1) for column in columns)
-    return draw_latencies(location, spread, stalls, np.random.default_rng(seed))
+    normals = np.random.default_rng(seed).standard_normal((len(answers.spread), REQUESTS))
+    return np.exp(answers.location[:, None] + answers.spread[:, None] * normals)

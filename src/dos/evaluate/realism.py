@@ -53,7 +53,6 @@ class Statistic(StrEnum):
 
 _FLOOR: Mapping[Statistic, float] = {
     Statistic.LEVEL: 1e-4,
-    Statistic.NOISE: 1e-3,
     Statistic.MINUTE: 0.2,
     Statistic.DAY: 0.2,
     Statistic.OUTLIERS: 0.002,

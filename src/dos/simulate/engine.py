@@ -69,6 +69,8 @@ class Played:
     """What was counted of it."""
     normals: Float64Array
     """The tick's normal draws."""
+    uniforms: Float64Array
+    """Its uniform draws."""
     state: State
     """What it left behind: the next tick changes it."""
 
@@ -327,7 +329,9 @@ class Simulation:
 
     def _advance(self) -> Float64Array:
         played = self._play()
-        values = self._meter.values(played.flow, played.counted, played.normals[10:])
+        values = self._meter.values(
+            played.flow, played.counted, played.normals[5:], played.uniforms[2]
+        )
         for one in self._running:
             if one.run.fault.type is FaultType.METRIC_CORRUPTION:
                 self._corrupt(one.run, values)
@@ -366,8 +370,8 @@ class Simulation:
             self._compare(flow, demand, wander)
         if self._running:
             self._close()
-        counted = self._meter.count(flow, normals[3:10, :services], uniforms[1:, :services])
-        self.last = Played(flow, counted, normals, self._state)
+        counted = self._meter.count(flow, normals[3:5, :services], uniforms[1, :services])
+        self.last = Played(flow, counted, normals, uniforms, self._state)
         return self.last
 
     def _step_world(

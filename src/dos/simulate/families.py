@@ -25,13 +25,13 @@ from dos.simulate.engine import Played
 from dos.simulate.fleet import Fleet
 from dos.simulate.layout import STATEFUL
 from dos.simulate.node_families import NodeCounters
+from dos.simulate.queueing import normal_cdf
 from dos.simulate.semantics import TRACED, served
-from dos.simulate.tails import latency_cdf
 from dos.simulate.world import SimulatedService
 
 BOUNDS = (1, 2, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 """Upper bounds of the latency buckets, in milliseconds; above them one without bound."""
-_BOUND_SECONDS = np.array(BOUNDS) / 1000.0
+_LOG_BOUNDS = np.log(np.array(BOUNDS) / 1000.0)
 USER = "user"
 """Tempo's name for callers outside the traced system."""
 
@@ -74,7 +74,7 @@ class Counters:
         self.requests += requests
         self.failed += np.minimum(requests, np.rint(played.counted.failed * share))
         self.entered += requests * (physics.entries > 0)
-        chances = _bucket_chances(answers.location, answers.spread, physics.stalls)
+        chances = _bucket_chances(answers.location, answers.spread)
         self.buckets += self._rng.multinomial(requests.astype(np.int64), chances)
         self.seconds += requests * answers.latency
 
@@ -158,11 +158,9 @@ def _connection(called: SimulatedService, kind: EdgeKind) -> str:
     return "database" if called.kind in STATEFUL else ""
 
 
-def _bucket_chances(
-    location: Float64Array, spread: Float64Array, stalls: Float64Array
-) -> Float64Array:
+def _bucket_chances(location: Float64Array, spread: Float64Array) -> Float64Array:
     """`[service, bucket]` probability that a request's latency falls into each bucket."""
-    below = latency_cdf(_BOUND_SECONDS, location, spread, stalls)
+    below = normal_cdf((_LOG_BOUNDS - location[:, None]) / spread[:, None])
     chances = np.diff(below, axis=1, prepend=0.0, append=1.0)
     # A multinomial draw refuses sums that exceed 1 by rounding.
     total = chances.sum(axis=1, keepdims=True)

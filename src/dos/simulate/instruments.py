@@ -16,6 +16,7 @@ from dos.model.telemetry import Float64Array, Int64Array
 from dos.simulate.engine import Played
 from dos.simulate.fleet import Fleet
 from dos.simulate.pods import Pod, limits_of
+from dos.simulate.queueing import normal_cdf
 from dos.simulate.replicas import Placed, use_of
 from dos.simulate.semantics import (
     TRACED,
@@ -26,11 +27,10 @@ from dos.simulate.semantics import (
     resource_of,
     served,
 )
-from dos.simulate.tails import latency_cdf
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the buckets in seconds; above them one without bound."""
-_BOUND_SECONDS = np.array(BOUNDS)
+_LOG_BOUNDS = np.log(np.array(BOUNDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +93,7 @@ class Instruments:
         """Count a tick."""
         fleet, physics, flow = self._fleet, self._fleet.physics, played.flow
         answers, seconds = flow.answers, physics.step_seconds
-        chances = _chances(answers.location, answers.spread, physics.stalls)
+        chances = _chances(answers.location, answers.spread)
         pods = [pod for pod in fleet if pod.service in self._serves]
         there = {pod.uid for pod in pods}
         self._counted = {uid: some for uid, some in self._counted.items() if uid in there}
@@ -226,9 +226,9 @@ def _outcome(operation: Operation, *, wrong: bool) -> Attributes:
     return (*kept, ("error.type", "500" if http else "failed")) if wrong else kept
 
 
-def _chances(location: Float64Array, spread: Float64Array, stalls: Float64Array) -> Float64Array:
+def _chances(location: Float64Array, spread: Float64Array) -> Float64Array:
     """`[service, bucket]` probability that a request falls into each bucket."""
-    below = latency_cdf(_BOUND_SECONDS, location, spread, stalls)
+    below = normal_cdf((_LOG_BOUNDS - location[:, None]) / spread[:, None])
     chances = np.diff(below, axis=1, prepend=0.0, append=1.0)
     normalised: Float64Array = chances / chances.sum(axis=1, keepdims=True)
     return normalised

@@ -12,7 +12,6 @@ from dos.model.entity import EntityKind
 from dos.model.graph import EdgeKind
 from dos.model.ids import EntityId
 from dos.model.telemetry import BoolArray, Float64Array, Int64Array
-from dos.simulate.tails import own_stalls
 from dos.simulate.world import World
 
 POOL_PER_REPLICA = 100.0
@@ -50,7 +49,6 @@ class Layout:
         self._slice_levels()
         self._place()
         self.nominal_latency = self._nominal_latency()
-        self.stalls = self._stalls()
         self.nominal_errors = self._nominal_errors()
         self.normal_in_flight = self.demand * self.nominal_latency
         wide = [one.kind in {EntityKind.CACHE, EntityKind.QUEUE} for one in self.services]
@@ -193,18 +191,6 @@ class Layout:
             success[services] += self.per_caller(self.per_request[calls] * lost, services, calls)
         failing_in_all: Float64Array = -np.expm1(success)
         return failing_in_all
-
-    def _stalls(self) -> Float64Array:
-        """Share of requests that stall, in the service or in a call that it waits for."""
-        own = own_stalls([service.id for service in self.services])
-        # Stores are seldom held to a CPU quota.
-        self.own_stalls = np.where(self.stateful, 0.0, own)
-        smooth = np.log1p(-self.own_stalls)
-        for services, calls in reversed(self.levels):
-            waits = np.where(self.later[calls], 0.0, self.per_request[calls])
-            smooth[services] += self.per_caller(waits * smooth[self.callee[calls]], services, calls)
-        stalls: Float64Array = -np.expm1(smooth)
-        return stalls
 
     def per_caller(self, values: Float64Array, services: slice, calls: slice) -> Float64Array:
         """Sum of `values` `[call of the level]` for each service of the level."""

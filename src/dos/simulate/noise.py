@@ -14,7 +14,7 @@ import numpy as np
 
 from dos.model.telemetry import Float64Array
 
-NORMALS = 17
+NORMALS = 12
 """Standard normal draws for each service and tick."""
 UNIFORMS = 3
 """Uniform draws in [0, 1) for each service and tick."""

@@ -1,4 +1,4 @@
-"""Formulas that the simulator stands on: the wait in a queue, and the normal distribution."""
+"""Two formulas that the simulator stands on: the wait in a queue, and the normal distribution."""
 
 from __future__ import annotations
 
@@ -24,12 +24,3 @@ def wait_for_server(
 def normal_cdf(z: Float64Array) -> Float64Array:
     """Φ(z) within 0.00014 (Bowling et al., J. Ind. Eng. Manag. 2(1), 2009, eq. 10)."""
     return 1.0 / (1.0 + np.exp(np.clip(-z * (1.5976 + 0.07056 * z * z), -700.0, 700.0)))
-
-
-def normal_quantile(p: Float64Array) -> Float64Array:
-    """Φ⁻¹(p) for 0.5 ≤ p < 1, within 0.00045 (Abramowitz, Stegun, 26.2.23)."""
-    t = np.sqrt(-2.0 * np.log(1.0 - p))
-    top = 2.515517 + t * (0.802853 + t * 0.010328)
-    bottom = 1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308))
-    z: Float64Array = t - top / bottom
-    return z

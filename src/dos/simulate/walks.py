@@ -21,7 +21,6 @@ from dos.simulate.pods import Pod
 from dos.simulate.propagation import REPEATS, RETRANSMIT_SECONDS, TIMED_PACKETS
 from dos.simulate.semantics import TRACED, Operation
 from dos.simulate.symptoms import Symptom, Symptoms
-from dos.simulate.tails import STALL_SECONDS
 
 MOST_SPANS = 1_000
 """Spans of one walk; beyond them callees are drawn from their totals, without spans."""
@@ -84,7 +83,6 @@ class Today:
         spread = np.log1p(own.variance / np.square(own.mean))
         self.own_location: list[float] = (np.log(own.mean) - 0.5 * spread).tolist()
         self.own_spread: list[float] = np.sqrt(spread).tolist()
-        self.own_stalls: list[float] = physics.own_stalls.tolist()
         self.location: list[float] = answers.location.tolist()
         self.spread: list[float] = answers.spread.tolist()
         self.errors: list[float] = answers.errors.tolist()
@@ -183,7 +181,7 @@ class Walk:
         pods = today.fleet.serving(place)
         pod = rng.choice(self._again_there(pods, forced)) if pods else None
         own = rng.lognormvariate(today.own_location[place], today.own_spread[place])
-        own = max(own * self._slowed(pod, pods), at_least) + self._stall(place)
+        own = max(own * self._slowed(pod, pods), at_least)
         error = forced or self._fails(place, pod)
         status = STATUS.get(error, 502) if error else 200
         way = 0.0 if parent is None else own * today.on_way[place]
@@ -220,12 +218,6 @@ class Walk:
             return 1.0
         mean = sum(today.slowed[one.node] for one in pods) / len(pods)
         return today.slowed[pod.node] / mean
-
-    def _stall(self, place: int) -> float:
-        """Seconds that this request waits because its replica was stopped."""
-        if self._rng.random() < self._today.own_stalls[place]:
-            return STALL_SECONDS * self._rng.random()
-        return 0.0
 
     def _fails(self, place: int, pod: Pod | None) -> str:
         today, rng = self._today, self._rng

@@ -46,7 +46,7 @@ class Workload:
     """Standard deviation of the slow random drift, as a ratio."""
     memory: float = 240.0
     """Seconds over which the drift forgets (the time constant of an AR(1) process)."""
-    bursts_per_day: float = 2.0
+    bursts_per_day: float = 4.0
     """Harmless short surges at each entry point."""
     burst_size: float = 0.15
     """Median ratio by which a burst adds to the traffic at its start."""
