@@ -119,7 +119,10 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  registered for this class only
     if error.status_code == 404 and not isinstance(error, ProblemError):
         error = HTTPException(404, "There is nothing at this path; / names what there is.")
-    if error.status_code == 405 and (methods := _methods_at(request)):
+    if error.status_code == 405:
+        # The router knows the methods of a route as a set: its own header is in any order.
+        named = (error.headers or {}).get("Allow", "").split(", ")
+        methods = _methods_at(request) or sorted(named)
         error = HTTPException(405, error.detail, {"Allow": ", ".join(methods)})
     return problem_response(request, error)
 
