@@ -17,12 +17,14 @@ from dos.model.events import (
     AnomalyStarted,
     ChangeSeen,
     Decisions,
+    FeedbackChanged,
     IncidentChanged,
     NotificationQueued,
     TopologyChanged,
 )
+from dos.model.feedback import FeedbackKind
 from dos.model.graph import EdgeKind, GraphSnapshot
-from dos.model.ids import AlertId, EntityId, IncidentId
+from dos.model.ids import AlertId, EntityId, FeedbackId, IncidentId
 from dos.model.incident import IncidentState
 from dos.storage.base import Ledger, Outgoing, Position, Store
 from dos.storage.memory import MemoryStore
@@ -33,6 +35,7 @@ from tests.unit.storage.examples import (
     change,
     edge,
     entity,
+    feedback,
     incident,
     notification,
     step,
@@ -389,3 +392,38 @@ async def test_closing_twice_is_fine(store_factory: Factory) -> None:
     await built.open()
     await built.close()
     await built.close()
+
+
+# ------------------------------------------------------------------------------------ feedback
+
+
+async def test_feedback_is_found_by_kind_time_and_whether_it_holds(store: Store) -> None:
+    await store.commit(
+        step(
+            1,
+            FeedbackChanged(feedback=feedback("fb-1", 10, start=0, end=5)),
+            FeedbackChanged(feedback=feedback("fb-2", 20, kind=FeedbackKind.MISSED)),
+            FeedbackChanged(feedback=feedback("fb-3", 20, start=200, end=300)),
+        )
+    )
+    everything = [one.id for one in await store.feedback()]
+    assert everything == ["fb-3", "fb-2", "fb-1"]
+    assert [one.id for one in await store.feedback(limit=1)] == ["fb-3"]
+    assert [one.id for one in await store.feedback(kind=FeedbackKind.MISSED)] == ["fb-2"]
+    assert [one.id for one in await store.feedback(since=Millis(50))] == ["fb-3", "fb-2"]
+    assert [one.id for one in await store.feedback(until=Millis(150))] == ["fb-2", "fb-1"]
+
+
+async def test_feedback_that_was_undone_stays_with_who_and_when(store: Store) -> None:
+    await store.commit(step(1, FeedbackChanged(feedback=feedback("fb-1", 10))))
+    undone = feedback("fb-1", 10, undone=30)
+    await store.commit(step(2, FeedbackChanged(feedback=undone)))
+    assert await store.feedback_entry(FeedbackId("fb-1")) == undone
+    assert await store.feedback_entry(FeedbackId("fb-9")) is None
+    assert list(await store.feedback(holds=True)) == []
+    assert list(await store.feedback(holds=False)) == [undone]
+    said = await store.events(types={"feedback_changed"})
+    assert [one.event.feedback.holds for one in said if one.event.type == "feedback_changed"] == [
+        True,
+        False,
+    ]

@@ -24,6 +24,7 @@ from dos.api.routes import (
     anomalies,
     changes,
     collect,
+    feedback,
     graph,
     health,
     incidents,
@@ -58,6 +59,7 @@ _TAGS = [
         "description": "Anomalies, incidents, and changes that may explain them.",
     },
     {"name": "alerts", "description": "Alerts and what was sent about them."},
+    {"name": "feedback", "description": "What people say about decisions, and planned work."},
     {"name": "analysis", "description": "Anomalies and ranked causes on demand."},
     {"name": "ingest", "description": "Telemetry pushed to DOS."},
     {"name": "stream", "description": "Every decision as it is made."},
@@ -104,9 +106,10 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     for part in (index, health, analyze, collect, probes):
         app.include_router(part.router)
     v1 = APIRouter(prefix="/api/v1")
-    for part in (services, graph, series, anomalies, incidents, alerts, changes, sources, stream):
+    for part in (services, graph, series, anomalies, incidents, alerts, changes, feedback):
         v1.include_router(part.router)
-    v1.include_router(simulation.router)
+    for part in (sources, stream, simulation):
+        v1.include_router(part.router)
     app.include_router(v1)
     describe(app)
     return app

@@ -21,8 +21,17 @@ from dos.model.anomaly import Direction
 from dos.model.change import ChangeKind
 from dos.model.entity import EntityKind
 from dos.model.events import Recorded
+from dos.model.feedback import FeedbackKind
 from dos.model.graph import EdgeKind, GraphSnapshot
-from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, IncidentId, SeriesId
+from dos.model.ids import (
+    AlertId,
+    AnomalyId,
+    ChangeId,
+    EntityId,
+    FeedbackId,
+    IncidentId,
+    SeriesId,
+)
 from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.overview import Health, SeriesReading, ServiceStatus
@@ -179,7 +188,11 @@ class AnomalyOut(Wire):
     expected: Number
     lower: Number
     upper: Number
-    detector: str
+    detector: str = Field(description="The detector that said most.")
+    rarity: Number = Field(
+        default=None,
+        description="Estimated share of healthy samples that are at least as strange, 0 to 1.",
+    )
 
 
 class EvidenceOut(Wire):
@@ -361,6 +374,34 @@ class ChangeOut(Wire):
     source: str
 
 
+class SignalOut(Wire):
+    """A series that was abnormal in what feedback is about."""
+
+    entity: EntityId
+    metric: str
+    labels: Labels
+    strength: Number = Field(description="Distance from normal over its threshold, at its worst.")
+
+
+class FeedbackOut(Wire):
+    """One thing that somebody said about decisions, as it stands now."""
+
+    id: FeedbackId
+    kind: FeedbackKind
+    author: str
+    given_at: Time
+    note: str
+    entities: tuple[str, ...] = Field(description="Ids; of maintenance also patterns (`shop/*`).")
+    start: Time
+    end: Time
+    incident_id: IncidentId | None
+    anomaly_id: AnomalyId | None
+    signals: tuple[SignalOut, ...]
+    undone_at: Time | None
+    undone_by: str
+    undone_note: str
+
+
 class SourceOut(Wire):
     """A source of telemetry and how it is doing."""
 
@@ -420,6 +461,13 @@ class ChangeSeenOut(_EventOut):
     change: ChangeOut
 
 
+class FeedbackChangedOut(_EventOut):
+    """Somebody gave feedback, or undid it."""
+
+    type: Literal["feedback_changed"]
+    feedback: FeedbackOut
+
+
 class AnomalyEventOut(_EventOut):
     """A series became abnormal, or normal again."""
 
@@ -451,6 +499,7 @@ class NotificationQueuedOut(_EventOut):
 EventOut = Annotated[
     TopologyChangedOut
     | ChangeSeenOut
+    | FeedbackChangedOut
     | AnomalyEventOut
     | IncidentChangedOut
     | AlertChangedOut

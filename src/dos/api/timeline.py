@@ -14,6 +14,7 @@ from dos.model.events import (
     AnomalyEnded,
     AnomalyStarted,
     ChangeSeen,
+    FeedbackChanged,
     IncidentChanged,
     NotificationQueued,
     Recorded,
@@ -29,6 +30,7 @@ _TYPES = frozenset(
         "incident_changed",
         "alert_changed",
         "notification_queued",
+        "feedback_changed",
     }
 )
 _BATCH = 1000
@@ -85,5 +87,7 @@ def _concerns(recorded: Recorded, incident: Incident) -> bool:
             return alert.incident_id == incident.id
         case NotificationQueued(notification=notification):
             return notification.alert.incident_id == incident.id
+        case FeedbackChanged(feedback=said):
+            return said.incident_id == incident.id
         case TopologyChanged() | ChangeSeen():
             return False

@@ -24,11 +24,13 @@ from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
 from dos.model.change import Change
 from dos.model.entity import Entity
+from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.intake import Intake
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, MetricBatch, Series
 
-VERSION = 1
+VERSION = 2
+"""2 added feedback. An entry without any is still version 1, to the byte."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -45,6 +47,7 @@ class _Header:
     entities: tuple[Entity, ...]
     edges: tuple[EdgeEvidence, ...]
     changes: tuple[Change, ...]
+    feedback: tuple[Feedback, ...] = ()
 
 
 _HEADER: TypeAdapter[_Header] = TypeAdapter(_Header)
@@ -56,7 +59,7 @@ def encode(intake: Intake) -> bytes:
     at = _common_time(batch.timestamp)
     header = _HEADER.dump_json(
         _Header(
-            version=VERSION,
+            version=VERSION if intake.feedback else 1,
             now=intake.now,
             source=intake.source,
             history=intake.history,
@@ -66,7 +69,9 @@ def encode(intake: Intake) -> bytes:
             entities=intake.entities,
             edges=intake.edges,
             changes=intake.changes,
-        )
+            feedback=intake.feedback,
+        ),
+        exclude=None if intake.feedback else {"feedback"},
     )
     header += b" " * (-(len(header) + _LENGTH.size) % 8)
     columns = [np.asarray(batch.value, "<f8").tobytes()]
@@ -104,6 +109,7 @@ def decode(data: bytes) -> Intake:
         entities=header.entities,
         edges=header.edges,
         changes=header.changes,
+        feedback=header.feedback,
     )
 
 

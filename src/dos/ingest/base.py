@@ -24,6 +24,7 @@ from dos.kit.clock import Millis
 from dos.kit.retry import CircuitState
 from dos.model.change import Change
 from dos.model.entity import Entity
+from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.telemetry import SampleFrame
 
@@ -38,6 +39,8 @@ class Delivery:
     entities: tuple[Entity, ...] = ()
     edges: tuple[EdgeEvidence, ...] = ()
     changes: tuple[Change, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    """What people said about decisions; comes through the API."""
     problems: tuple[str, ...] = ()
     """What the source could not collect this time although it works as a whole, one sentence
     each; they show in its status until the next delivery."""
@@ -45,7 +48,8 @@ class Delivery:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it for the pipeline: a sign of life only."""
-        return self.frame is None and not (self.entities or self.edges or self.changes)
+        told = self.entities or self.edges or self.changes or self.feedback
+        return self.frame is None and not told
 
 
 class Sink(Protocol):

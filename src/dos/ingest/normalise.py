@@ -153,6 +153,7 @@ class Normaliser:
             entities=delivery.entities,
             edges=delivery.edges,
             changes=delivery.changes,
+            feedback=delivery.feedback,
         )
 
     def restore(self, last_timestamps: Mapping[SeriesId, Millis]) -> None:

@@ -16,6 +16,7 @@ from dos.model.alert import Alert, Notification
 from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.entity import Entity
+from dos.model.feedback import Feedback
 from dos.model.graph import Edge
 from dos.model.incident import Incident
 
@@ -82,9 +83,18 @@ class NotificationQueued:
     notification: Notification
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackChanged:
+    """Somebody gave feedback, or undid it."""
+
+    type: Literal["feedback_changed"] = field(default="feedback_changed", init=True)
+    feedback: Feedback
+
+
 Event = Annotated[
     TopologyChanged
     | ChangeSeen
+    | FeedbackChanged
     | AnomalyStarted
     | AnomalyEnded
     | IncidentChanged

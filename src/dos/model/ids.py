@@ -13,6 +13,7 @@ AnomalyId = NewType("AnomalyId", str)
 IncidentId = NewType("IncidentId", str)
 AlertId = NewType("AlertId", str)
 ChangeId = NewType("ChangeId", str)
+FeedbackId = NewType("FeedbackId", str)
 
 
 def derive_id(prefix: str, *parts: object) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dos.kit.clock import Millis
 from dos.model.change import Change
 from dos.model.entity import Entity
+from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.telemetry import MetricBatch, Series
 
@@ -29,3 +30,5 @@ class Intake:
     entities: tuple[Entity, ...] = ()
     edges: tuple[EdgeEvidence, ...] = ()
     changes: tuple[Change, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    """What people said; an entry under a known id replaces it, to undo it."""

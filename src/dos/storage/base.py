@@ -16,8 +16,9 @@ from dos.model.alert import Alert, AlertState, Notification
 from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.events import Decisions, Recorded
+from dos.model.feedback import Feedback, FeedbackKind
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import AlertId, EntityId, IncidentId, SeriesId
+from dos.model.ids import AlertId, EntityId, FeedbackId, IncidentId, SeriesId
 from dos.model.incident import Incident, IncidentState
 from dos.model.telemetry import Float32Array, Int64Array, MetricBatch
 
@@ -152,6 +153,22 @@ class Store(Protocol):
         limit: int = 1000,
     ) -> Sequence[Change]:
         """Changes of the watched system, newest first."""
+        ...
+
+    async def feedback_entry(self, feedback_id: FeedbackId) -> Feedback | None:
+        """One piece of feedback as it stands now."""
+        ...
+
+    async def feedback(
+        self,
+        *,
+        kind: FeedbackKind | None = None,
+        holds: bool | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Feedback]:
+        """Feedback about `[since, until]`, newest `(given_at, id)` first; `holds`: not undone."""
         ...
 
     async def graph(self, at: Millis | None = None) -> GraphSnapshot:

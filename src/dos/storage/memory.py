@@ -17,8 +17,9 @@ from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.events import Decisions, Recorded
+from dos.model.feedback import Feedback, FeedbackKind
 from dos.model.graph import Edge, GraphSnapshot
-from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, IncidentId
+from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, FeedbackId, IncidentId
 from dos.model.incident import Incident, IncidentState
 from dos.storage.base import Ledger, Outgoing, Position
 from dos.storage.projection import (
@@ -64,6 +65,7 @@ class MemoryStore:
         self._alerts: dict[AlertId, Alert] = {}
         self._anomalies: dict[AnomalyId, Anomaly] = {}
         self._changes: dict[ChangeId, Change] = {}
+        self._feedback: dict[FeedbackId, Feedback] = {}
         self._steps: list[TopologyStep] = []
         self._entities: dict[EntityId, list[_Version[Entity]]] = {}
         self._edges: dict[EdgeKey, list[_Version[Edge]]] = {}
@@ -95,6 +97,7 @@ class MemoryStore:
             self._alerts.update(made.alerts)
             self._anomalies.update(made.anomalies)
             self._changes.update(made.changes)
+            self._feedback.update(made.feedback)
             for step in made.topology:
                 self._apply(step)
             for _, notification in made.notifications.values():
@@ -202,6 +205,30 @@ class MemoryStore:
             and (until is None or change.at <= until)
         )
         return nlargest(limit, found, key=lambda one: (one.at, one.id))
+
+    async def feedback_entry(self, feedback_id: FeedbackId) -> Feedback | None:
+        """One piece of feedback as it stands now."""
+        return self._feedback.get(feedback_id)
+
+    async def feedback(
+        self,
+        *,
+        kind: FeedbackKind | None = None,
+        holds: bool | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Feedback]:
+        """Feedback about `[since, until]`, newest `(given_at, id)` first."""
+        found = (
+            one
+            for one in self._feedback.values()
+            if (kind is None or one.kind is kind)
+            and (holds is None or one.holds == holds)
+            and (since is None or one.end >= since)
+            and (until is None or one.start <= until)
+        )
+        return nlargest(limit, found, key=lambda one: (one.given_at, one.id))
 
     async def graph(self, at: Millis | None = None) -> GraphSnapshot:
         """The graph as it was known at `at` (None: now)."""

@@ -20,13 +20,15 @@ from dos.model.events import (
     AnomalyStarted,
     ChangeSeen,
     Decisions,
+    FeedbackChanged,
     IncidentChanged,
     NotificationQueued,
     Recorded,
     TopologyChanged,
 )
+from dos.model.feedback import Feedback
 from dos.model.graph import Edge, EdgeKind
-from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, IncidentId
+from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, FeedbackId, IncidentId
 from dos.model.incident import Incident
 from dos.storage.base import Position
 
@@ -59,6 +61,7 @@ class Projection:
     alerts: dict[AlertId, Alert] = field(default_factory=dict)
     anomalies: dict[AnomalyId, Anomaly] = field(default_factory=dict)
     changes: dict[ChangeId, Change] = field(default_factory=dict)
+    feedback: dict[FeedbackId, Feedback] = field(default_factory=dict)
     topology: list[TopologyStep] = field(default_factory=list)
     notifications: dict[str, tuple[int, Notification]] = field(default_factory=dict)
     """By id, with the sequence number that orders the outbox; here the first one counts."""
@@ -95,6 +98,8 @@ def project(events: Sequence[Recorded]) -> Projection:
                 made.topology.append(TopologyStep(seq=recorded.seq, at=recorded.at, change=change))
             case ChangeSeen(change=seen):
                 made.changes[seen.id] = seen
+            case FeedbackChanged(feedback=said):
+                made.feedback[said.id] = said
             case AnomalyStarted(anomaly=anomaly) | AnomalyEnded(anomaly=anomaly):
                 made.anomalies[anomaly.id] = anomaly
             case IncidentChanged(incident=incident):

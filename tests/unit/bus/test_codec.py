@@ -11,8 +11,9 @@ from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity, EntityKind
+from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.graph import EdgeEvidence
-from dos.model.ids import ChangeId, EntityId, SeriesId
+from dos.model.ids import ChangeId, EntityId, FeedbackId, SeriesId
 from dos.model.intake import Intake
 from dos.model.telemetry import MetricBatch, MetricKind, Role, Series, SeriesSpec
 from tests.unit.bus.intakes import batch, same
@@ -47,15 +48,29 @@ def full() -> Intake:
     )
 
 
+def told() -> Intake:
+    said = Feedback(
+        id=FeedbackId("fb-1"),
+        kind=FeedbackKind.FALSE,
+        author="ann",
+        given_at=Millis(9),
+        start=Millis(1),
+        end=Millis(5),
+        signals=(Signal(entity=EntityId("db"), metric="latency_p95", strength=1.5),),
+    )
+    return Intake(now=Millis(9), source="feedback", feedback=(said,))
+
+
 @pytest.mark.parametrize(
     "intake",
     [
         full(),
+        told(),
         Intake(now=Millis(5)),
         Intake(now=Millis(5), metrics=batch([0, 1], [9, 9], [1.5, 2.5])),
         Intake(now=Millis(0), metrics=batch([3], [-5], [float("nan")])),
     ],
-    ids=["full", "heartbeat", "one time", "not a number"],
+    ids=["full", "feedback", "heartbeat", "one time", "not a number"],
 )
 def test_there_and_back(intake: Intake) -> None:
     data = encode(intake)
@@ -113,10 +128,17 @@ def test_damage_is_named(data: bytes, message: str) -> None:
         decode(data)
 
 
+def test_only_an_entry_with_feedback_needs_the_newer_format() -> None:
+    assert json.loads(encode(told())[4:])["version"] == 2
+    plain = json.loads(encode(Intake(now=Millis(5)))[4:])
+    assert plain["version"] == 1
+    assert "feedback" not in plain
+
+
 def test_a_newer_format_is_refused() -> None:
     data = encode(Intake(now=Millis(5)))
     header = json.loads(data[4:])
-    header["version"] = 2
+    header["version"] = 3
     newer = json.dumps(header).encode()
-    with pytest.raises(PermanentError, match="format 2; this DOS reads up to 1"):
+    with pytest.raises(PermanentError, match="format 3; this DOS reads up to 2"):
         decode(struct.pack("<I", len(newer)) + newer)

@@ -8,8 +8,9 @@ from dos.model.anomaly import Anomaly, Direction
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity, EntityKind
 from dos.model.events import Decisions, Event, Recorded
+from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.graph import Edge, EdgeKind
-from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, IncidentId, SeriesId
+from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, FeedbackId, IncidentId, SeriesId
 from dos.model.impact import Affected, Impact, Severity
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.rootcause import Evidence, EvidenceKind, Hypothesis, RootCause, Stance
@@ -140,4 +141,35 @@ def change(name: str, at: int, entity_id: str | None = "checkout") -> Change:
         entity=None if entity_id is None else EntityId(entity_id),
         summary="1.2.3",
         source="argocd",
+    )
+
+
+def feedback(
+    name: str,
+    given: int,
+    start: int = 0,
+    end: int = 100,
+    kind: FeedbackKind = FeedbackKind.FALSE,
+    undone: int | None = None,
+) -> Feedback:
+    return Feedback(
+        id=FeedbackId(name),
+        kind=kind,
+        author="ann",
+        given_at=Millis(given),
+        note="a load test",
+        entities=("checkout",),
+        start=Millis(start),
+        end=Millis(end),
+        incident_id=IncidentId("inc-1"),
+        signals=(
+            Signal(
+                entity=EntityId("checkout"),
+                metric="latency_p95",
+                labels=(("code", "500"),),
+                strength=0.1 + 0.2,
+            ),
+        ),
+        undone_at=None if undone is None else Millis(undone),
+        undone_by="" if undone is None else "bob",
     )

@@ -22,6 +22,7 @@ MAX_STREAMS = 200
 EventType = Literal[
     "topology_changed",
     "change_seen",
+    "feedback_changed",
     "anomaly_started",
     "anomaly_ended",
     "incident_changed",

@@ -21,8 +21,9 @@ from dos.model.alert import Alert, AlertState
 from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.events import RECORDED, Decisions, Recorded
+from dos.model.feedback import Feedback, FeedbackKind
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import AlertId, EntityId, IncidentId
+from dos.model.ids import AlertId, EntityId, FeedbackId, IncidentId
 from dos.model.incident import Incident, IncidentState
 from dos.storage.base import Ledger, Outgoing, Position
 from dos.storage.projection import edge_key, new_events, next_position, project
@@ -36,6 +37,7 @@ from dos.storage.sql.schema import (
     EDGES,
     ENTITIES,
     EVENTS,
+    FEEDBACK,
     GRAPH_STEPS,
     INCIDENT_ENTITIES,
     INCIDENTS,
@@ -213,6 +215,34 @@ class SqlStore:
             where.append(table.at <= until)
         query = _newest_first(CHANGES, table.at, where, limit)
         return await self._documents(query, write.CHANGE)
+
+    async def feedback_entry(self, feedback_id: FeedbackId) -> Feedback | None:
+        """One piece of feedback as it stands now."""
+        query = sa.select(FEEDBACK.c.body).where(FEEDBACK.c.id == feedback_id)
+        return next(iter(await self._documents(query, write.FEEDBACK)), None)
+
+    async def feedback(
+        self,
+        *,
+        kind: FeedbackKind | None = None,
+        holds: bool | None = None,
+        since: Millis | None = None,
+        until: Millis | None = None,
+        limit: int = 1000,
+    ) -> Sequence[Feedback]:
+        """Feedback about `[since, until]`, newest `(given_at, id)` first."""
+        table = FEEDBACK.c
+        where: Where = []
+        if kind is not None:
+            where.append(table.kind == kind.value)
+        if holds is not None:
+            where.append(table.undone_at.is_(None) if holds else table.undone_at.is_not(None))
+        if since is not None:
+            where.append(table.end_at >= since)
+        if until is not None:
+            where.append(table.start_at <= until)
+        query = _newest_first(FEEDBACK, table.given_at, where, limit)
+        return await self._documents(query, write.FEEDBACK)
 
     async def graph(self, at: Millis | None = None) -> GraphSnapshot:
         """The graph as it was known at `at` (None: now)."""

@@ -121,6 +121,19 @@ CHANGES = _table(
     sa.Index(None, "entity", "at", "id"),
 )
 
+FEEDBACK = _table(
+    "feedback",
+    _id(),
+    _text("kind"),
+    _time("given_at"),
+    _time("start_at"),
+    _time("end_at"),
+    _time("undone_at", nullable=True),
+    _body(),
+    sa.Index(None, "given_at", "id"),
+)
+"""What people said, as it stands; who said and undid it when is also in the events."""
+
 GRAPH_STEPS = _table(
     "graph_steps",
     _seq(),

@@ -17,6 +17,7 @@ from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.events import Recorded
+from dos.model.feedback import Feedback
 from dos.model.graph import Edge
 from dos.model.incident import Incident
 from dos.storage.base import Position
@@ -29,6 +30,7 @@ INCIDENT: TypeAdapter[Incident] = TypeAdapter(Incident)
 ALERT: TypeAdapter[Alert] = TypeAdapter(Alert)
 ANOMALY: TypeAdapter[Anomaly] = TypeAdapter(Anomaly)
 CHANGE: TypeAdapter[Change] = TypeAdapter(Change)
+FEEDBACK: TypeAdapter[Feedback] = TypeAdapter(Feedback)
 ENTITY: TypeAdapter[Entity] = TypeAdapter(Entity)
 EDGE: TypeAdapter[Edge] = TypeAdapter(Edge)
 NOTIFICATION: TypeAdapter[Notification] = TypeAdapter(Notification)
@@ -55,6 +57,7 @@ async def write_projection(connection: AsyncConnection, made: Projection) -> Non
     await _upsert(connection, schema.ALERTS, [_alert(one) for one in made.alerts.values()])
     await _upsert(connection, schema.ANOMALIES, [_anomaly(one) for one in made.anomalies.values()])
     await _upsert(connection, schema.CHANGES, [_change(one) for one in made.changes.values()])
+    await _upsert(connection, schema.FEEDBACK, [_feedback(one) for one in made.feedback.values()])
     for step in made.topology:
         await _write_step(connection, step)
     queued = [_outgoing(seq, one) for seq, one in made.notifications.values()]
@@ -179,6 +182,18 @@ def _change(one: Change) -> Row:
         "at": one.at,
         "entity": one.entity,
         "body": CHANGE.dump_json(one).decode(),
+    }
+
+
+def _feedback(one: Feedback) -> Row:
+    return {
+        "id": one.id,
+        "kind": one.kind.value,
+        "given_at": one.given_at,
+        "start_at": one.start,
+        "end_at": one.end,
+        "undone_at": one.undone_at,
+        "body": FEEDBACK.dump_json(one).decode(),
     }
 
 
