@@ -53,7 +53,7 @@ class Witness:
     def dump(self, state: Diary) -> bytes:
         return repr(state.ids).encode()
 
-    def load(self, data: bytes) -> Diary:
+    def load(self, data: bytes, series: Sequence[Series]) -> Diary:
         if not data.startswith(b"["):
             raise CorruptDataError("That is no diary.")
         return Diary(ids=[int(part) for part in data[1:-1].split(b",") if part])

@@ -149,8 +149,8 @@ def check_state(watch: Watch) -> None:
     state = watch.host.states[0]
     for name in ("level", "spread", "hour_sum", "shape"):
         assert np.isfinite(np.asarray(state.detector[name])).all(), name
-    for name in ("tail", "evidence"):
-        assert np.isfinite(np.asarray(state.engine[name])).all(), name
+    assert np.isfinite(np.asarray(state.members[0].tails["tail"])).all()
+    assert np.isfinite(np.asarray(state.engine["evidence"])).all()
     readings = watch.readings
     known = ~np.isnan(readings.expected)
     assert np.isfinite(readings.score[known]).all()

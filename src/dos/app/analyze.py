@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +44,7 @@ def analyze(settings: Settings, case: Case) -> Analysis:
     host = LocalHost(kernel)
     host.register(series)
     findings = host.step(batch)
-    anomalies = _anomalies(findings, series, kernel.detector)
+    anomalies = _anomalies(findings, series, kernel.detectors)
     if not anomalies and case.trouble_began_at is None:
         return Analysis(anomalies=(), root_cause=None)
     start = case.trouble_began_at or min(one.started_at for one in anomalies)
@@ -51,7 +52,9 @@ def analyze(settings: Settings, case: Case) -> Analysis:
     return Analysis(anomalies=anomalies, root_cause=wiring.build_ranker(settings).rank(ranking))
 
 
-def _anomalies(findings: Findings, series: list[Series], detector: str) -> tuple[Anomaly, ...]:
+def _anomalies(
+    findings: Findings, series: list[Series], detectors: Sequence[str]
+) -> tuple[Anomaly, ...]:
     found: list[Anomaly] = []
     lasting: dict[int, int] = {}  # position in `found` by series
     for i in range(len(findings)):
@@ -71,7 +74,7 @@ def _anomalies(findings: Findings, series: list[Series], detector: str) -> tuple
             continue
         lasting[series_id] = len(found)
         one = series[series_id]
-        found.append(anomaly_of(findings, i, one, decided_at=at, detector=detector))
+        found.append(anomaly_of(findings, i, one, decided_at=at, detectors=detectors))
     return tuple(sorted(found, key=lambda one: (-abs(one.deviation), one.id)))
 
 

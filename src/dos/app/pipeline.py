@@ -11,7 +11,7 @@ again with what the intake log holds beyond the last checkpoint.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,22 +20,25 @@ from dos.alerting.book import AlertBook
 from dos.app.diagnose import Diagnosis
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel, EngineState
+from dos.detect.feedback import FeedbackBook
 from dos.incidents.correlate import Correlator
 from dos.kit.clock import HOUR, SECOND, Millis
 from dos.kit.telemetry import stage
 from dos.model.anomaly import Anomaly, Findings, anomaly_of
 from dos.model.change import Change
+from dos.model.entity import Entity
 from dos.model.events import (
     AnomalyEnded,
     AnomalyStarted,
     ChangeSeen,
     Decisions,
     Event,
+    FeedbackChanged,
     IncidentChanged,
     Recorded,
 )
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import SeriesId
+from dos.model.ids import EntityId, SeriesId
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.intake import Intake
 from dos.model.registry import SeriesRegistry
@@ -56,6 +59,7 @@ class Parts:
     topology: Topology
     kernel: DetectKernel
     host: LocalHost[EngineState]
+    feedback: FeedbackBook
     correlator: Correlator
     diagnosis: Diagnosis
     book: AlertBook
@@ -88,6 +92,7 @@ class Pipeline:
         with stage("topology"):
             events = self._topology(intake)
             events += self._changes(intake)
+            events += self._feedback(intake)
             graph = parts.topology.snapshot(now)
         with stage("detect"):
             findings = parts.host.step(intake.metrics, history=intake.history)
@@ -95,7 +100,7 @@ class Pipeline:
         if not intake.history:
             with stage("correlate"):
                 events += self._stale(now)
-                changed = parts.correlator.apply(graph, now)
+                changed = parts.correlator.apply(graph, now, self._muted(graph, now))
             with stage("diagnose"):
                 for incident in changed:
                     events += self._follow(incident, graph, now)
@@ -138,6 +143,31 @@ class Pipeline:
             self.changes.popleft()
         return [ChangeSeen(change=change) for change in intake.changes]
 
+    def _feedback(self, intake: Intake) -> list[Event]:
+        """Take in what people said; series whose threshold it changes are told so."""
+        book = self.parts.feedback
+        taken = [one for one in intake.feedback if book.take(one)]
+        if book.expire(intake.now) or taken:
+            self.rescale(self.parts.registry.since(0))
+        else:
+            self.rescale(intake.series)
+        return [FeedbackChanged(feedback=one) for one in taken]
+
+    def rescale(self, series: Sequence[Series]) -> None:
+        """Give `series` the thresholds that the labels about them ask for."""
+        scale = self.parts.feedback.scale
+        self.parts.host.adjust({one.id: scale(one.spec) for one in series})
+
+    def _muted(self, graph: GraphSnapshot, now: Millis) -> Collection[EntityId]:
+        """Abnormal entities at which work is being done."""
+        active = self.parts.correlator.active
+        if not active:
+            return ()
+        names = sorted({one.entity for one in active.values()})
+        known = {entity.id: entity for entity in graph.entities}
+        entities = [known.get(name) or Entity(id=name) for name in names]
+        return self.parts.feedback.muted(entities, now)
+
     def _anomalies(self, findings: Findings, now: Millis) -> list[Event]:
         """Findings become anomalies that start and end."""
         events: list[Event] = []
@@ -158,8 +188,8 @@ class Pipeline:
 
     def _anomaly(self, findings: Findings, index: int, now: Millis) -> Anomaly:
         series = self.parts.registry[int(findings.series_id[index])]
-        detector = self.parts.kernel.detector
-        return anomaly_of(findings, index, series, decided_at=now, detector=detector)
+        detectors = self.parts.kernel.detectors
+        return anomaly_of(findings, index, series, decided_at=now, detectors=detectors)
 
     def _stale(self, now: Millis) -> list[Event]:
         """Anomalies that no sample will end are ended here, or an incident stays open for ever."""

@@ -23,8 +23,10 @@ from dos.app.section import (
     refuse_repeats,
     validate_keys,
 )
+from dos.detect.calendar import CalendarConfig
 from dos.detect.engine import ROOM as DETECTORS
 from dos.detect.engine import DetectConfig
+from dos.detect.feedback import FeedbackConfig
 from dos.impact.base import ImpactConfig
 from dos.incidents.correlate import IncidentsConfig
 from dos.ingest.normalise import NormaliserConfig
@@ -173,6 +175,18 @@ class DetectSettings(DetectConfig):
             raise plugin_refusal(error, plugins.names(DETECTORS)) from error
         return detector
 
+    @field_validator("beside", "closely")
+    @classmethod
+    def _all_known(cls, detectors: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cls._known(one) for one in detectors)
+
+    @field_validator("options")
+    @classmethod
+    def _all_fit(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for detector, keys in options.items():
+            validate_keys(plugins.load(DETECTORS, cls._known(detector)).config, keys)
+        return options
+
     @field_validator("parameters")
     @classmethod
     def _fit(cls, parameters: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
@@ -211,6 +225,10 @@ class Settings(Section):
     """The dependency graph."""
     detect: DetectSettings = DetectSettings()
     """Detection of abnormal series."""
+    calendars: tuple[CalendarConfig, ...] = ()
+    """Holidays, on which the daily shape is that of a weekend, and times of planned work."""
+    feedback: FeedbackConfig = FeedbackConfig()
+    """What labels may change."""
     incidents: IncidentsConfig = IncidentsConfig()
     """When anomalies are an incident."""
     rca: RcaSettings = RcaSettings()

@@ -1,9 +1,10 @@
 """The ports of compute: a pure kernel that scores a shard, and a host that runs kernels.
 
-Series are spread over 256 fixed virtual shards by a hash of their identity, so that moving
-shards between hosts never changes what a series' state is. A host may fuse the virtual shards
-it owns into one state: a kernel treats every series by itself, so findings do not depend on how
-series are grouped (the contract suite asserts it, byte for byte).
+Series are spread over 256 fixed virtual shards by a hash of their entity, so that moving shards
+between hosts never changes what a series' state is, and all that is known of one entity is in one
+state: a kernel may look at its series together. A host may fuse the virtual shards it owns into
+one state: findings do not depend on which entities are put together (the contract suite asserts
+it, byte for byte).
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ S = TypeVar("S")
 
 
 def shard_of(spec: SeriesSpec) -> int:
-    """The virtual shard of a series, 0 to 255; the same on every machine and version."""
-    labels = "\x1f".join(f"{name}={value}" for name, value in spec.labels)
-    return zlib.crc32(f"{spec.entity}\x1e{spec.metric}\x1e{labels}".encode()) % VIRTUAL_SHARDS
+    """The virtual shard of a series, 0 to 255: that of its entity, the same on every machine."""
+    return zlib.crc32(spec.entity.encode()) % VIRTUAL_SHARDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,8 +65,8 @@ class ShardKernel(Protocol[S]):
         """The state as bytes, exactly."""
         ...
 
-    def load(self, data: bytes) -> S:
-        """The state `dump` wrote.
+    def load(self, data: bytes, series: Sequence[Series]) -> S:
+        """The state `dump` wrote; `series` are those of its rows, in order.
 
         Raises:
             CorruptDataError: Not such bytes, or of another version of the kernel.

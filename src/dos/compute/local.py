@@ -51,7 +51,7 @@ class LocalHost(Generic[S]):
         partition, row = [], []
         fresh: list[list[Series]] = [[] for _ in self._states]
         for one in series:
-            index = shard_of(one.spec) * len(self._states) // VIRTUAL_SHARDS
+            index = self._partition_of(one)
             partition.append(index)
             row.append(self._sizes[index] + len(fresh[index]))
             fresh[index].append(one)
@@ -120,9 +120,15 @@ class LocalHost(Generic[S]):
         except struct.error as error:
             msg = f"The checkpoint is cut short: {error}."
             raise CorruptDataError(msg) from error
-        states = [self._kernel.load(part) for part in parts]
-        self.register(series)  # rows and partitions follow from the series alone
+        groups: list[list[Series]] = [[] for _ in parts]  # rows follow from the series alone
+        for one in series:
+            groups[self._partition_of(one)].append(one)
+        states = [self._kernel.load(*pair) for pair in zip(parts, groups, strict=True)]
+        self.register(series)
         self._states = states
+
+    def _partition_of(self, series: Series) -> int:
+        return shard_of(series.spec) * len(self._states) // VIRTUAL_SHARDS
 
     def reset(self, series: Sequence[Series]) -> None:
         """Forget all that was learned and take charge of `series` anew."""

@@ -46,6 +46,19 @@ class Columns:
             self._reserve(max(2 * self._rows, self._rows + count))
         self._rows += count
 
+    def reset(self, row: int) -> None:
+        """Give `row` its initial values again."""
+        for name, column in self._layout.items():
+            self._arrays[name][row] = column.initial
+
+    def part(self, first: int, stop: int) -> Columns:
+        """Rows `first` to `stop` as columns of their own over the same memory; not to be grown."""
+        made = Columns.__new__(Columns)
+        made._layout = self._layout
+        made._rows = stop - first
+        made._arrays = {name: array[first:stop] for name, array in self._arrays.items()}
+        return made
+
     @property
     def nbytes(self) -> int:
         """Bytes of the rows in use."""

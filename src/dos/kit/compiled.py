@@ -21,10 +21,11 @@ def compiled(function: F) -> F:
     """Decorates a function of numbers and arrays; it may call others that are `compiled`.
 
     Results are those of IEEE arithmetic in the order written (no fast-math, no threads), so that
-    they are the same at every run.
+    they are the same at every run; a division by zero gives an infinity or NaN, as in NumPy.
+    Other threads run meanwhile: nobody else may write to the arrays that are passed.
     """
     try:
-        made = numba.njit(cache=True)(function)
+        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # nowhere to keep the code: an installation that cannot be written
-        made = numba.njit(function)
+        made = numba.njit(nogil=True, error_model="numpy")(function)
     return cast(F, made)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from dos.kit.clock import Millis
 from dos.model.ids import AnomalyId, EntityId, SeriesId, derive_id
-from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Role, Series
+from dos.model.telemetry import (
+    BoolArray,
+    Float64Array,
+    Int32Array,
+    Int64Array,
+    Role,
+    Series,
+    UInt8Array,
+)
 
 
 class Direction(StrEnum):
@@ -43,6 +52,10 @@ class Anomaly:
     upper: float
     """The band of normal values at the decision, in the series' unit."""
     detector: str
+    """The detector that said most; the band is its own if it has one, else the everyday one's."""
+    rarity: float | None = None
+    """Estimated share of the series' healthy samples that are at least as strange, 0 to 1; None
+    in anomalies that were stored before it was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +79,10 @@ class Findings:
     expected: Float64Array
     lower: Float64Array
     upper: Float64Array
+    detector: UInt8Array
+    """Which detector said most, by its place in the kernel's `detectors`."""
+    rarity: Float64Array
+    """Estimated share of healthy samples that are at least as strange, 0 to 1."""
 
     def __len__(self) -> int:
         return len(self.series_id)
@@ -86,13 +103,28 @@ class Findings:
             expected=real,
             lower=real,
             upper=real,
+            detector=np.empty(0, np.uint8),
+            rarity=real,
         )
 
 
 def anomaly_of(
-    findings: Findings, index: int, series: Series, *, decided_at: Millis, detector: str
+    findings: Findings,
+    index: int,
+    series: Series,
+    *,
+    decided_at: Millis,
+    detectors: Sequence[str],
 ) -> Anomaly:
-    """The anomaly that the finding at `index`, about `series`, says has started."""
+    """The anomaly that the finding at `index`, about `series`, says has started.
+
+    Args:
+        findings: What the kernel found.
+        index: Which of them.
+        series: The series it is about.
+        decided_at: Now.
+        detectors: The kernel's detectors, in its order.
+    """
     onset = Millis(int(findings.onset[index]))
     deviation = float(findings.deviation[index])
     return Anomaly(
@@ -110,5 +142,6 @@ def anomaly_of(
         expected=float(findings.expected[index]),
         lower=float(findings.lower[index]),
         upper=float(findings.upper[index]),
-        detector=detector,
+        detector=detectors[int(findings.detector[index])],
+        rarity=float(findings.rarity[index]),
     )

@@ -43,7 +43,9 @@ def newest(one: LocalHost[EngineState]) -> dict[int, float]:
 
 def test_shards_are_the_same_on_every_machine_and_evenly_used() -> None:
     spec = SeriesSpec(entity=EntityId("shop/cart"), metric="latency", labels=(("code", "500"),))
-    assert shard_of(spec) == 148
+    assert shard_of(spec) == 3
+    other = SeriesSpec(entity=EntityId("shop/cart"), metric="errors", role=Role.ERRORS)
+    assert shard_of(other) == 3, "all series of an entity are in one shard"
     shards = Counter(shard_of(spec) for spec in SPECS)
     assert set(shards) <= set(range(VIRTUAL_SHARDS))
     assert len(shards) > 200

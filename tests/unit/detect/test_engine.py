@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dos.detect.engine import DetectConfig, DetectKernel, score_of
+from dos.detect.engine import DetectConfig, DetectKernel
+from dos.detect.ensemble import score_of
 from dos.kit.clock import SECOND
 from dos.kit.errors import ConfigError, CorruptDataError
 from dos.model.telemetry import Role, SeriesSpec
@@ -17,6 +18,8 @@ from tests.unit.detect.watch import (
     TRAFFIC,
     Found,
     Watch,
+    batch_at,
+    interned,
     noisy,
 )
 
@@ -148,7 +151,7 @@ def test_heavy_tails_raise_the_threshold_until_they_are_normal() -> None:
     first = len(started(watch.found))
     watch.feed(10.0 + heavy[2000:])
     assert len(started(watch.found)) - first <= first + 1
-    tail = watch.host.states[0].engine["tail"]
+    tail = watch.host.states[0].members[0].tails["tail"]
     assert tail[0] > 4.0
 
 
@@ -220,10 +223,10 @@ def test_a_state_of_another_detector_is_refused_with_the_remedy() -> None:
     other = DetectKernel(DetectConfig())
     other.version = "2/other"
     with pytest.raises(CorruptDataError, match="learned again"):
-        other.load(data)
+        other.load(data, [])
     for cut in (0, 3, 10, len(data) // 2, len(data) - 1):
         with pytest.raises(CorruptDataError):
-            kernel.load(data[:cut])
+            kernel.load(data[:cut], [])
 
 
 def test_an_unknown_detector_is_named() -> None:
@@ -237,3 +240,59 @@ def test_a_clock_that_is_set_back_or_far_ahead_does_no_harm() -> None:
         watch.now += jump * SECOND
         assert watch.feed(noisy(0.2, 60, seed=abs(jump), log=True)) == []
     assert watch.feed([2.0] * 3)[0].started
+
+
+# ------------------------------------------------------------------------- several detectors
+
+
+TWICE = DetectConfig(
+    closely=("seasonal_ewma",),
+    options={"seasonal_ewma": {"level_half_life": 5}},
+    closely_at_most=3,
+)
+"""A second, quicker copy looks closely at three series."""
+
+
+def test_golden_signals_are_watched_closely_first() -> None:
+    watch = Watch(SATURATION, TRAFFIC, LATENCY, ERRORS, AVAILABILITY, config=TWICE)
+    assert watch.kernel.detectors == ("seasonal_ewma", "seasonal_ewma")
+    assert watch.readings.closely.tolist() == [False, False, True, True, True]
+    watch = Watch(SATURATION, TRAFFIC, LATENCY, config=TWICE)
+    assert watch.readings.closely.all(), "there is room for all"
+
+
+def test_a_golden_signal_that_comes_later_takes_the_slot_of_a_lesser_series() -> None:
+    watch = Watch(SATURATION, TRAFFIC, LATENCY, config=TWICE)
+    watch.feed([0.5, 0.5, 0.5])
+    late = interned([SATURATION, TRAFFIC, LATENCY, ERRORS])[3:]
+    watch.host.register(late)
+    assert watch.readings.closely.tolist() == [True, False, True, True]
+    assert watch.host.states[0].members[1].own["count"].tolist() == [3, 3, 0]
+
+
+def test_a_suspected_series_is_watched_closely_once_a_slot_is_idle() -> None:
+    watch = Watch(SATURATION, TRAFFIC, LATENCY, ERRORS, config=TWICE)
+    assert watch.readings.closely.tolist() == [True, False, True, True]
+    calm = np.column_stack([noisy(level, 240) for level in (0.4, 100.0, 0.2, 0.01)])
+    watch.feed(calm)
+    watch.feed([[0.4, 500.0, 0.2, 0.01]])
+    assert watch.readings.closely.tolist() == [False, True, True, True]
+    straight = watch.host.dump()
+    again = Watch(config=TWICE)
+    again.host.load(straight, watch.series)
+    again.series, again.now = watch.series, watch.now
+    wild = [[0.9, 500.0, 0.2, 0.01]] * 10
+    assert again.feed(wild) == watch.feed(wild)
+    assert again.host.dump() == watch.host.dump()
+
+
+def test_a_finding_says_which_detector_decided_and_how_rare_it_is() -> None:
+    watch = Watch(LATENCY, config=TWICE)
+    watch.feed(noisy(0.2, 240, log=True))
+    findings = [
+        watch.host.step(batch_at(watch.now + (i + 1) * 15_000, np.array([1.0]))) for i in range(4)
+    ]
+    found = next(one for one in findings if len(one))
+    assert found.detector.tolist() in ([0], [1])
+    assert 0 <= found.rarity[0] < 1e-4
+    assert found.lower[0] < 0.2 < found.upper[0] < 1.0

@@ -30,7 +30,9 @@ def deviations(watch: Watch, values: Float64Array) -> Float64Array:
     out = []
     for value in values:
         watch.feed([value])
-        out.append(abs(float(watch.host.states[0].engine["deviation"][0])))
+        engine = watch.host.states[0].engine
+        z = (value - float(engine["expected"][0])) / float(engine["sigma"][0])
+        out.append(abs(z))
     known: Float64Array = np.nan_to_num(np.array(out))
     return known
 

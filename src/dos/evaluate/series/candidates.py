@@ -78,7 +78,7 @@ def build(name: str) -> FleetScorer:
     if name == PRODUCT:
         return Product(DetectConfig())
     if name.startswith(DETECTOR):
-        return Product(DetectConfig(detector=name.removeprefix(DETECTOR)))
+        return Product(DetectConfig(detector=name.removeprefix(DETECTOR), beside=(), closely=()))
     if name in PEERS:
         return OneByOne(PEERS[name].build)
     msg = f"There is no detector {name!r}."
