@@ -15,7 +15,7 @@ from dos.compute.local import LocalHost
 from dos.kit.errors import CorruptDataError
 from dos.model.anomaly import Findings
 from dos.model.ids import EntityId
-from dos.model.telemetry import Int32Array, MetricBatch, Series, SeriesSpec
+from dos.model.telemetry import Float64Array, Int32Array, MetricBatch, Series, SeriesSpec
 from tests.unit.detect.watch import interned
 
 WIDTH = 12
@@ -46,6 +46,9 @@ class Witness:
         for row, at, value in zip(batch.row, batch.timestamp, batch.value, strict=True):
             state.seen.setdefault(state.ids[row], []).append((int(at), float(value)))
         return state, Findings.empty()
+
+    def adjust(self, state: Diary, row: Int32Array, scale: Float64Array) -> Diary:
+        raise AssertionError(f"nobody asked for rows {row} of {state} times {scale}")
 
     def settle(self, state: Diary, row: Int32Array) -> Diary:
         raise AssertionError(f"nobody asked for rows {row} of {state}")

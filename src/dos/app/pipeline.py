@@ -164,8 +164,7 @@ class Pipeline:
         if not active:
             return ()
         names = sorted({one.entity for one in active.values()})
-        known = {entity.id: entity for entity in graph.entities}
-        entities = [known.get(name) or Entity(id=name) for name in names]
+        entities = [graph.entity(name) or Entity(id=name) for name in names]
         return self.parts.feedback.muted(entities, now)
 
     def _anomalies(self, findings: Findings, now: Millis) -> list[Event]:

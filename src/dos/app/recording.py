@@ -27,7 +27,7 @@ from dos.storage.base import Store
 FORMAT = 1
 MARK = "recording"
 """File in the data directory that names the run, while it is being recorded."""
-_SECTIONS = {"topology", "detect", "incidents", "rca", "impact"}
+_SECTIONS = {"topology", "detect", "calendars", "feedback", "incidents", "rca", "impact"}
 _PAGE = 1000
 
 

@@ -36,6 +36,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "last_sample": pipeline.last_sample.astype("<i8").tobytes(),
             "changes": _CHANGES.dump_json(list(pipeline.changes)),
             "topology": parts.topology.dump(),
+            "feedback": parts.feedback.dump(),
             "incidents": parts.correlator.dump(),
             "alerts": parts.book.dump(),
             "detect": parts.host.dump(),
@@ -59,6 +60,8 @@ def load(pipeline: Pipeline, data: bytes) -> None:
         pipeline.last_sample = np.frombuffer(sections["last_sample"], "<i8").astype(np.int64)
         pipeline.changes.extend(_CHANGES.validate_json(sections["changes"]))
         parts.topology.load(sections["topology"])
+        if "feedback" in sections:  # not in checkpoints of earlier versions
+            parts.feedback.load(sections["feedback"])
         parts.correlator.load(sections["incidents"])
         parts.book.load(sections["alerts"])
     except (KeyError, ValueError, ValidationError, struct.error) as error:
@@ -69,6 +72,7 @@ def load(pipeline: Pipeline, data: bytes) -> None:
     except CorruptDataError as error:
         _logger.warning("baseline lost", reason=str(error))
         parts.host.reset(series)
+        pipeline.rescale(series)
         parts.correlator.disown()
 
 

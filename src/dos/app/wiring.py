@@ -19,7 +19,9 @@ from dos.bus.segment import SegmentLog
 from dos.compute.base import CheckpointStore
 from dos.compute.checkpoint import FileCheckpointStore, MemoryCheckpointStore
 from dos.compute.local import LocalHost
+from dos.detect.calendar import Calendars
 from dos.detect.engine import DetectKernel
+from dos.detect.feedback import FeedbackBook
 from dos.incidents.correlate import Correlator
 from dos.ingest.base import Source
 from dos.kit.clock import SECOND, Clock
@@ -60,6 +62,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         topology=Topology(settings.topology),
         kernel=kernel,
         host=LocalHost(kernel),
+        feedback=FeedbackBook(settings.feedback, Calendars(settings.calendars)),
         correlator=Correlator(settings.incidents),
         diagnosis=Diagnosis(
             config=settings.rca,

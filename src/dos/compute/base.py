@@ -61,6 +61,10 @@ class ShardKernel(Protocol[S]):
         """Take what is abnormal at `row` as over; if it lasts it is found anew."""
         ...
 
+    def adjust(self, state: S, row: Int32Array, scale: Float64Array) -> S:
+        """Multiply the thresholds of `row` by `scale`; 1 is what the kernel makes of the data."""
+        ...
+
     def dump(self, state: S) -> bytes:
         """The state as bytes, exactly."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -94,6 +94,15 @@ class LocalHost(Generic[S]):
         index = int(self._partition[series])
         row = self._row[series : series + 1]
         self._states[index] = self._kernel.settle(self._states[index], row)
+
+    def adjust(self, scale: Mapping[SeriesId, float]) -> None:
+        """Multiply the thresholds of these series; 1 is what the kernel makes of the data."""
+        ids = np.fromiter(scale.keys(), np.int64, len(scale))
+        factors = np.fromiter(scale.values(), np.float64, len(scale))
+        for index in np.unique(self._partition[ids]).tolist():
+            mine = self._partition[ids] == index
+            rows = self._row[ids[mine]]
+            self._states[index] = self._kernel.adjust(self._states[index], rows, factors[mine])
 
     def dump(self) -> bytes:
         """All states, exactly."""

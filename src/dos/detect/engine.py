@@ -32,6 +32,7 @@ from dos.kit.errors import CorruptDataError
 from dos.model.anomaly import Findings
 from dos.model.telemetry import (
     BoolArray,
+    Float32Array,
     Float64Array,
     Int32Array,
     Int64Array,
@@ -57,6 +58,7 @@ _LAYOUT = {
     "expected": Column(dtype="<f8", initial=float("nan")),
     "sigma": Column(dtype="<f8", initial=float("nan")),
     "strength": Column(dtype="<f8", initial=float("nan")),
+    "scale": Column(dtype="<f4", initial=1.0),
     "leader": Column(dtype="|u1"),
     **closely.ROWS,
 }
@@ -198,6 +200,11 @@ class DetectKernel:
             state.engine[name][row] = 0
         return state
 
+    def adjust(self, state: EngineState, row: Int32Array, scale: Float64Array) -> EngineState:
+        """Multiply the thresholds of `row`, as feedback asks for; 1 is the series' own."""
+        state.engine["scale"][row] = scale
+        return state
+
     def readings(self, state: EngineState) -> Readings:
         """Newest value, expectation, band and score of every row."""
         engine, own = state.engine, state.members[0]
@@ -205,7 +212,7 @@ class DetectKernel:
         expected = cast(Float64Array, engine["expected"])
         sigma = cast(Float64Array, engine["sigma"])
         certain = cast(Float64Array, engine["certain"]) / sigma
-        reach = self._members[0].limit(own, row, certain) * sigma
+        reach = self._members[0].limit(own, row, certain) * _scale(engine, row) * sigma
         unit = self._members[0].detector.to_unit
         return Readings(
             series_id=cast(Int32Array, engine["id"]).copy(),
@@ -279,7 +286,7 @@ class DetectKernel:
             else:
                 certain = cast(Float64Array, engine["certain"])[batch.row] / scored.sigma
             distance = np.where(scored.ready, _side(engine, batch.row[at], deviation), 0.0)
-            limit = member.limit(own, row, certain)
+            limit = member.limit(own, row, certain) * _scale(engine, batch.row[at])
             said.append(Said(at=at, row=row, scored=scored, distance=distance, limit=limit))
         return said
 
@@ -411,6 +418,11 @@ class DetectKernel:
             detector=leader,
             rarity=_rarity(self._config.threshold, strength),
         )
+
+
+def _scale(engine: Columns, row: Int32Array) -> Float64Array:
+    """What feedback makes of the thresholds of `row`."""
+    return cast(Float32Array, engine["scale"])[row].astype(np.float64)
 
 
 def _rarity(config: ThresholdConfig, strength: Float64Array) -> Float64Array:

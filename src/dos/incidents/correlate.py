@@ -172,14 +172,21 @@ class Correlator:
                 self._state.incidents[incident.id] = incident
                 self._state.quiet_since[incident.id] = now
 
-    def apply(self, graph: GraphSnapshot, now: Millis) -> list[Incident]:
+    def apply(
+        self, graph: GraphSnapshot, now: Millis, muted: Collection[EntityId] = ()
+    ) -> list[Incident]:
         """Correlate what is abnormal now; returns the incidents that changed, in order.
+
+        Entities in `muted` open and join no incident; one they are part of goes on with them.
 
         Costs O(1) while nothing is abnormal and no incident is open.
         """
         if not self._state.active and not self._state.incidents:
             return []
         abnormal = self.abnormal()
+        if muted:
+            held = {entity for one in self.open for entity in one.entities}
+            abnormal = {e: a for e, a in abnormal.items() if e not in muted or e in held}
         well = graph.machines - abnormal.keys()
         depth = self._config.max_distance
         near = {entity: graph.around(entity, depth, well=well) for entity in abnormal}
