@@ -1,0 +1,145 @@
+"""Flat line: a series that used to move repeats one value, as stuck sensors and dead caches do.
+
+Two things are learned: how often a sample equals the one before, and how long such runs are. If
+repeats came independently with probability p, a run of n of them would have the probability p^n,
+which is turned into the normal deviation of the same rarity (z²/2 ≈ -n ln p, the tail bound of
+the normal distribution). But repeats come in bursts: an idle night is one long run. So the run
+must also be long against the runs of the series' own past, on the scale of logarithms; the
+smaller of both counts.
+
+Values are compared exactly. A series that has hardly ever moved is never judged, so constants are
+no anomalies. A flat line has no direction: deviations are not negative, and there is no band.
+
+    >>> import numpy as np
+    >>> from dos.testing.detectors import deviations
+    >>> values = np.random.default_rng(1).normal(20.0, 1.0, 400)
+    >>> values[300:] = values[299]
+    >>> z = deviations("flat_line", values)
+    >>> bool(z[:305].max() < 6.0), bool(z[330:].min() > 6.0)
+    (True, True)
+
+State: 56 bytes a series. Cost: about 30 vector operations a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from dos.detect.base import Scored
+from dos.detect.columns import Column, Columns
+from dos.detect.robust import Calibration, begin_again, clipped, real, usable, whole
+from dos.kit.plugins import Plugin
+from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series
+
+_LEAST = 0.5
+"""Smallest spread of the logarithm of run lengths that is believed."""
+
+
+class Config(BaseModel):
+    """Parameters of the flat line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    half_life: int = Field(default=1000, ge=2, le=100_000)
+    """Samples after which half of what is known of repeats is forgotten."""
+    runs_half_life: int = Field(default=200, ge=2, le=100_000)
+    """Runs after which half of what is known of their lengths is forgotten."""
+    moves: int = Field(default=20, ge=2, le=100_000)
+    """Times a series must have moved before it is judged."""
+
+
+class FlatLine:
+    """See the module's text."""
+
+    name = "flat_line"
+    version = "1"
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._rate = 1.0 - 0.5 ** (1.0 / config.half_life)
+        self._lengths = Calibration(
+            prefix="runs", half_life=config.runs_half_life, warm_up=config.moves
+        )
+
+    def layout(self) -> Mapping[str, Column]:
+        """The run under way, and what runs are usual."""
+        return {
+            **self._lengths.layout(),
+            "count": Column(dtype="<i8"),
+            "before": Column(dtype="<f8"),
+            "run": Column(dtype="<i8"),
+            "repeats": Column(dtype="<f8"),
+            "trust": Column(dtype="<f4", initial=1.0),
+        }
+
+    def prepare(self, columns: Columns, first: int, series: Sequence[Series]) -> None:
+        """Nothing depends on role or unit."""
+
+    def score(
+        self, columns: Columns, row: Int32Array, timestamp: Int64Array, value: Float64Array
+    ) -> Scored:
+        """How rare a run as long as the present one is."""
+        run = self._run(columns, row, value)
+        share = np.clip(real(columns, "repeats")[row], 1e-3, 1.0)
+        rare = np.sqrt(-2.0 * np.maximum(run - 1.0, 0.0) * np.log(share))
+        usual = self._lengths.level(columns, row)
+        sigma = self._lengths.sigma(columns, row, _LEAST)
+        long = np.maximum(np.log(np.maximum(run, 1.0)) - usual, 0.0) / sigma
+        ready = usable(value) & self._lengths.ready(columns, row)
+        unknown = np.full(len(row), np.nan)
+        return Scored(
+            deviation=clipped(np.where(ready, np.minimum(rare, long), 0.0)),
+            expected=unknown,
+            sigma=unknown,
+            ready=ready,
+        )
+
+    def learn(
+        self,
+        columns: Columns,
+        row: Int32Array,
+        timestamp: Int64Array,
+        value: Float64Array,
+        weight: Float64Array,
+    ) -> None:
+        """Count the repeat, or learn the run that has ended."""
+        use = usable(value)
+        row, value, weight = row[use], value[use], weight[use]
+        begin_again(columns, self.layout(), row, keep=())
+        count, repeats = whole(columns, "count"), real(columns, "repeats")
+        before, run = real(columns, "before"), whole(columns, "run")
+        trust = real(columns, "trust")
+        known = count[row] > 0
+        same = known & (value == before[row])
+        over = row[known & ~same]
+        # A run is worth as much as its least normal sample.
+        worth = np.minimum(trust[row], weight)
+        self._lengths.learn(
+            columns,
+            over,
+            np.log(run[over].astype(np.float64)),
+            worth[known & ~same].astype(np.float64),
+            _LEAST,
+        )
+        rate = np.maximum(self._rate, 1.0 / (count[row] + 1.0)) * weight
+        repeats[row] += np.where(known, rate * (same - repeats[row]), 0.0)
+        run[row] = np.where(same, run[row] + 1, 1)
+        trust[row] = np.where(same, worth, 1.0)
+        before[row] = value
+        count[row] += 1
+
+    def to_unit(self, columns: Columns, row: Int32Array, scaled: Float64Array) -> Float64Array:
+        """The scale is the unit."""
+        return scaled
+
+    @staticmethod
+    def _run(columns: Columns, row: Int32Array, value: Float64Array) -> Float64Array:
+        """Length of the run that each sample continues, or 1."""
+        same = (whole(columns, "count")[row] > 0) & (value == real(columns, "before")[row])
+        return np.where(same, whole(columns, "run")[row] + 1.0, 1.0)
+
+
+PLUGIN = Plugin(Config, FlatLine)
