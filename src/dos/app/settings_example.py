@@ -58,12 +58,14 @@ _EXAMPLES: Mapping[str, object] = {
     "at": "1m",
     "callee": "payment",
     "caller": "frontend",
+    "end": "2026-11-29T02:00",
     "id": "payment",
     "metric": "request_rate",
     "name": ["service"],
     "path": "recordings/case-1",
     "promql": "sum by (service) (rate(requests_total[1m]))",
     "source": "own",
+    "start": "2026-11-28T22:00",
     "target": "payment-service",
     "url": "http://127.0.0.1:9090",
     "username": "dos",
@@ -79,7 +81,7 @@ def example() -> str:
             lines.append(_SOURCES.rstrip("\n"))
             for plugin in plugin_keys(SourceSettings.room, SourceSettings.also):
                 lines += _item(key, plugin, "  ")
-        elif key.keys:
+        elif key.keys and not key.many:
             lines += [*_prose(key.description, ""), f"{key.name}:", *_section(key)]
         else:
             lines += _entry(key, "")
