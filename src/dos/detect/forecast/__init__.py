@@ -1,0 +1,1 @@
+"""Forecast alarms: when disks, memory, certificates and quotas run out."""
