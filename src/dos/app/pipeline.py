@@ -109,6 +109,39 @@ class Pipeline:
                 events += parts.book.tick(now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
+    def skim(self, intakes: Sequence[Intake], offset: int) -> bool:
+        """Take in what was recorded in a row, if nothing would be decided on any of it.
+
+        For runs over the past: a block of samples is scored at once, and while nothing is abnormal
+        nothing but the baseline changes. Afterwards the state is what `step` after `step` would
+        have made, but that an edge which nobody sees any more is dropped by the next step.
+
+        Args:
+            intakes: In order; of the present (`history` is not set).
+            offset: Position in the intake log after the last of them.
+
+        Returns:
+            False if something is open, or news beside samples came, or anything would be found:
+            then nothing was changed, and `step` has to take them one by one.
+        """
+        parts = self.parts
+        busy = parts.correlator.is_busy or parts.book.firing
+        news = any(
+            one.history or one.series or one.entities or one.edges or one.changes or one.feedback
+            for one in intakes
+        )
+        if busy or news:
+            return False
+        samples = MetricBatch.joined([one.metrics for one in intakes])
+        if not parts.host.step_if_quiet(samples):
+            return False
+        parts.history.append(samples)
+        _keep_latest(self.last_sample, samples)
+        self.now, self.offset = intakes[-1].now, offset
+        if parts.feedback.expire(self.now):
+            self.rescale(parts.registry.since(0))
+        return True
+
     def begin_again(self, series: Sequence[Series]) -> None:
         """Start as one that knows `series`, in order of their ids, and nothing else of its past."""
         self._register(series)

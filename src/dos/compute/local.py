@@ -33,6 +33,8 @@ class LocalHost(Generic[S]):
         self._kernel = kernel
         self._states: list[S] = [kernel.create() for _ in range(partitions)]
         self._sizes = [0] * partitions
+        self._series: list[list[Series]] = [[] for _ in range(partitions)]
+        """By partition, in order of their rows."""
         self._partition = np.empty(0, np.int32)
         self._row = np.empty(0, np.int32)
 
@@ -59,6 +61,7 @@ class LocalHost(Generic[S]):
             if group:
                 self._states[index] = self._kernel.grow(self._states[index], group)
                 self._sizes[index] += len(group)
+                self._series[index] += group
         self._partition = np.concatenate([self._partition, np.array(partition, np.int32)])
         self._row = np.concatenate([self._row, np.array(row, np.int32)])
 
@@ -88,6 +91,20 @@ class LocalHost(Generic[S]):
                 if len(findings):
                     found.append(findings)
         return _merge(found)
+
+    def step_if_quiet(self, batch: MetricBatch) -> bool:
+        """Score a batch like `step`, if nothing is found in it; else change nothing.
+
+        Returns:
+            Whether nothing was found.
+
+        Cost: that of `step`, and a copy of the state. For blocks of many samples a series.
+        """
+        before = [self._kernel.dump(state) for state in self._states]
+        if not len(self.step(batch)):
+            return True
+        self._states = [self._kernel.load(*pair) for pair in zip(before, self._series, strict=True)]
+        return False
 
     def settle(self, series: SeriesId) -> None:
         """Take what is abnormal in `series` as over; if it lasts it is found anew."""
@@ -143,6 +160,7 @@ class LocalHost(Generic[S]):
         """Forget all that was learned and take charge of `series` anew."""
         self._states = [self._kernel.create() for _ in self._states]
         self._sizes = [0] * len(self._states)
+        self._series = [[] for _ in self._states]
         self._partition, self._row = np.empty(0, np.int32), np.empty(0, np.int32)
         self.register(series)
 

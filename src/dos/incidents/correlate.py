@@ -87,6 +87,12 @@ class Correlator:
         return sorted(self._state.incidents.values(), key=lambda one: (one.opened_at, one.id))
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything is abnormal, open, or still to be ended."""
+        state = self._state
+        return bool(state.active or state.incidents or state.silent or state.orphans)
+
+    @property
     def active(self) -> Mapping[SeriesId, Anomaly]:
         """Anomalies that last, by series."""
         return self._state.active

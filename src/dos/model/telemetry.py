@@ -7,6 +7,7 @@ interned once into the registry, and from there on only `MetricBatch`es travel:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -133,4 +134,15 @@ class MetricBatch:
             series_id=np.empty(0, np.int32),
             timestamp=np.empty(0, np.int64),
             value=np.empty(0, np.float64),
+        )
+
+    @staticmethod
+    def joined(batches: Sequence[MetricBatch]) -> MetricBatch:
+        """The samples of all `batches`, in order of arrival."""
+        if not batches:
+            return MetricBatch.empty()
+        return MetricBatch(
+            series_id=np.concatenate([one.series_id for one in batches]),
+            timestamp=np.concatenate([one.timestamp for one in batches]),
+            value=np.concatenate([one.value for one in batches]),
         )

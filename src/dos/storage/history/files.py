@@ -105,17 +105,6 @@ def sorted_unique(batch: MetricBatch) -> MetricBatch:
     )
 
 
-def concatenated(batches: Sequence[MetricBatch]) -> MetricBatch:
-    """The samples of all `batches`, in order of arrival."""
-    if not batches:
-        return MetricBatch.empty()
-    return MetricBatch(
-        series_id=np.concatenate([one.series_id for one in batches]),
-        timestamp=np.concatenate([one.timestamp for one in batches]),
-        value=np.concatenate([one.value for one in batches]),
-    )
-
-
 def write_samples(path: Path, batch: MetricBatch) -> None:
     """Write a segment (sorted already), atomically. Values become float32.
 

@@ -25,7 +25,6 @@ from dos.model.ids import SeriesId
 from dos.model.telemetry import MetricBatch, Series
 from dos.storage.history.files import (
     Segment,
-    concatenated,
     read_samples,
     read_series,
     segment_at,
@@ -106,7 +105,7 @@ class SegmentHistory:
         with self._files:
             with self._buffers:
                 pending, self._pending = self._pending, []
-            samples = concatenated(pending)
+            samples = MetricBatch.joined(pending)
             span = samples.timestamp // self._span
             due = span < (np.iinfo(np.int64).max if before is None else before // self._span)
             written: list[Path] = []
@@ -140,14 +139,14 @@ class SegmentHistory:
         wanted = np.unique(np.asarray(series, np.int32))
         with self._files:
             with self._buffers:
-                unwritten = concatenated(self._pending)
+                unwritten = MetricBatch.joined(self._pending)
             found = [
                 read_samples(segment.path, wanted)
                 for segment in segments(self._directory)
                 if segment.start <= end and segment.end > start
             ]
         found.append(replace(unwritten, value=as_float32(unwritten.value).astype(np.float64)))
-        samples = concatenated(found)
+        samples = MetricBatch.joined(found)
         inside = (samples.timestamp >= start) & (samples.timestamp <= end)
         return sorted_unique(_only(samples, inside & np.isin(samples.series_id, wanted)))
 
@@ -193,7 +192,7 @@ class SegmentHistory:
                 aside = segment.path.with_name(f"{segment.path.name}.damaged")
                 segment.path.replace(aside)
                 _logger.warning("history_segment_damaged", error=str(error), moved_to=str(aside))
-        write_samples(segment.path, sorted_unique(concatenated([*there, samples])))
+        write_samples(segment.path, sorted_unique(MetricBatch.joined([*there, samples])))
 
 
 def _only(batch: MetricBatch, kept: np.typing.NDArray[np.bool_]) -> MetricBatch:
