@@ -1,0 +1,1 @@
+"""Log lines: templates found online, and what is unusual about them."""

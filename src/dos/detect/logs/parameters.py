@@ -1,0 +1,167 @@
+"""What is usual for the variable parts of a template: few known words, or a range of numbers.
+
+Each variable token of a template has a slot. While it takes few values (status codes, states,
+hosts) they are remembered, and a new one is strange. Once there are more, it is judged as a
+number, if it is one: on the scale of asinh, which is linear around 0 and logarithmic far from it,
+by its distance from a robust running center in robust spreads. Beyond what limit it is strange
+the slot learns itself: `MARGIN` times the 99.9 % quantile of its own distances (stochastic
+approximation: Robbins & Monro, "A stochastic approximation method", 1951).
+
+A single strange value means little where there are thousands a second; `rates.py` judges how many
+there are. What is strange hardly moves what is usual.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dos.detect.logs.mining import PARAMETERS, Mined
+from dos.detect.logs.tokens import UInt64Array
+from dos.kit.compiled import compiled
+from dos.model.telemetry import Float64Array, Int64Array
+
+Int8Array = npt.NDArray[np.int8]
+
+WORDS = 8
+"""Distinct values of a slot that are remembered; with more it is not a choice of few."""
+ENOUGH = 100
+"""Values from which on a slot knows what is usual."""
+LEAST = 6.0
+"""Spreads from the center that a strange number is away at least."""
+MARGIN = 1.5
+"""Times its own tail quantile."""
+_TAIL = 0.999
+_RATE = 0.15
+_FLOOR = 0.05
+"""Least spread: about 5 % of a large number."""
+_MEMORY = 0.002
+"""Least weight of a new number in center and spread."""
+
+
+class Slots(NamedTuple):
+    """What is known of the variable tokens of templates, `[row, slot]`."""
+
+    of: Int64Array
+    """`[row]` serial number of the template it is known of."""
+    position: Int8Array
+    """Token that the slot is about, -1 for none."""
+    seen: Int64Array
+    """Values; below 0 once there were too many distinct ones to remember."""
+    numbers: Int64Array
+    center: Float64Array
+    spread: Float64Array
+    tail: Float64Array
+    """Of numbers, on the scale of asinh."""
+    word: UInt64Array
+    """`[row, slot · WORDS]` hashes of the values, 0 for none."""
+
+
+@compiled
+def observe(
+    slots: Slots, mined: Mined, serial: Int64Array, count: int, strange: Int64Array
+) -> None:
+    """Judge and learn the parameters of the first `count` lines.
+
+    Args:
+        slots: What is known; changed in place.
+        mined: The lines.
+        serial: `[row]` of the templates: a line whose template is gone by now is left out.
+        count: Lines.
+        strange: `[line]` gets the token that is strange, -1 for none.
+    """
+    for i in range(count):
+        strange[i] = -1
+        row = mined.row[i]
+        if serial[row] != mined.serial[i]:
+            continue
+        if slots.of[row] != mined.serial[i]:
+            _clear(slots, row, mined.serial[i])
+        for j in range(PARAMETERS):
+            position = mined.position[i, j]
+            if position < 0:
+                break
+            slot = _slot(slots, row, position)
+            if slot < 0:
+                break
+            odd = _judge(slots, row, slot, mined.word[i, j], mined.value[i, j])
+            if odd and strange[i] < 0:
+                strange[i] = position
+
+
+@compiled
+def _clear(slots: Slots, row: int, serial: int) -> None:
+    slots.of[row] = serial
+    slots.position[row, :] = -1
+    slots.seen[row, :] = 0
+    slots.numbers[row, :] = 0
+    slots.word[row, :] = np.uint64(0)
+
+
+@compiled
+def _slot(slots: Slots, row: int, position: int) -> int:
+    """The slot of a token, made where there is room; -1 where there is none."""
+    for slot in range(PARAMETERS):
+        if slots.position[row, slot] == position:
+            return slot
+        if slots.position[row, slot] < 0:
+            slots.position[row, slot] = position
+            return slot
+    return -1
+
+
+@compiled
+def _judge(slots: Slots, row: int, slot: int, word: np.uint64, value: float) -> bool:
+    """Whether one value is strange; learns it."""
+    odd = False
+    if slots.seen[row, slot] >= 0:
+        known, free = False, -1
+        for k in range(slot * WORDS, (slot + 1) * WORDS):
+            if slots.word[row, k] == word:
+                known = True
+                break
+            if slots.word[row, k] == 0:
+                free = k
+                break
+        if not known:
+            odd = slots.seen[row, slot] >= ENOUGH
+            if free >= 0:
+                slots.word[row, free] = word
+            else:
+                slots.seen[row, slot] = -1
+        if slots.seen[row, slot] >= 0:
+            slots.seen[row, slot] += 1
+    if not math.isfinite(value):
+        return odd
+    far = _far(slots, row, slot, math.asinh(value))
+    return far if slots.seen[row, slot] < 0 else odd
+
+
+@compiled
+def _far(slots: Slots, row: int, slot: int, value: float) -> bool:
+    """Whether a number is far from the usual ones; learns it."""
+    before = slots.numbers[row, slot]
+    slots.numbers[row, slot] = before + 1
+    if before == 0:
+        slots.center[row, slot] = value
+        slots.spread[row, slot] = _FLOOR
+        slots.tail[row, slot] = LEAST / MARGIN
+        return False
+    spread, tail = slots.spread[row, slot], slots.tail[row, slot]
+    error = value - slots.center[row, slot]
+    distance = abs(error) / spread
+    far = bool(before >= ENOUGH and distance > max(LEAST, MARGIN * tail))
+    rate = max(1.0 / (before + 1.0), _MEMORY)
+    # Until enough is known every number counts in full, later one that is far as if it were near.
+    most = 3.0 * spread if before >= ENOUGH else abs(error)
+    held = min(max(error, -most), most)
+    slots.center[row, slot] += rate * held
+    # 1.2533: ratio of standard and mean absolute deviation of a normal distribution.
+    slots.spread[row, slot] = max(_FLOOR, spread + rate * (1.2533 * abs(held) - spread))
+    if before >= ENOUGH:
+        step = _RATE * _TAIL if distance > tail else _RATE * (_TAIL - 1.0)
+        slots.tail[row, slot] = min(max(tail * math.exp(step), 1.0), 1e6)
+    return far
