@@ -1,13 +1,12 @@
 """Anomalies become incidents, by time and distance in the dependency graph.
 
 Abnormal entities within `max_distance` edges of each other form a cluster. A cluster opens an
-incident when it is corroborated: two different signals, one of them felt by users (errors,
-latency, availability); or one strong signal that lasts and is felt, or runs out of a resource,
-or loses its traffic. More traffic is no trouble however many series show it. Entities that turn
-abnormal near an open incident join it. Two incidents that grow together are merged into the older
-one. An incident is resolved when nothing in it was abnormal for `resolve_after`; where a series
-fell silent while it was abnormal and was not heard of since, the recovery is not proven, and the
-reason says so.
+incident when it is corroborated (`dos.incidents.corroborate`). What turns abnormal near an open
+incident joins it if the incident explains it (`dos.incidents.waves`); a later onset with a root of
+its own opens its own incident, so that a second fault is told of and not hidden in the first. Two
+incidents of about the same time that grow together are merged into the older one. An incident is
+resolved when nothing in it was abnormal for `resolve_after`; where a series fell silent while it
+was abnormal and was not heard of since, the recovery is not proven, and the reason says so.
 
 Plain synchronous state machine: `apply` takes what changed and the time, and returns the
 incidents that changed. No I/O; the state is written by `dump` and read by `load`.
@@ -15,43 +14,27 @@ incidents that changed. No I/O; the state is written by `dump` and read by `load
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
+from dos.incidents.config import IncidentsConfig
+from dos.incidents.corroborate import corroborated, signal_of, title_of
+from dos.incidents.waves import Wave, dependents, is_explained, is_felt, owned_by, sinks
 from dos.kit.clock import SECOND, Millis
-from dos.kit.duration import Duration
-from dos.model.anomaly import Anomaly, Direction
+from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import AnomalyId, EntityId, IncidentId, SeriesId, derive_id
 from dos.model.incident import Incident, IncidentReason, IncidentState
-from dos.model.telemetry import Role
+
+__all__ = ["Correlator", "IncidentsConfig", "title_of"]
 
 T = TypeVar("T")
 
-_ALONE_STRENGTH = 2.0
-"""A signal weaker than this many times its threshold never is an incident by itself."""
 _PAST_KEPT = 100
 """Past incidents remembered, so that their samples are not taken for normal."""
-
-
-class IncidentsConfig(BaseModel):
-    """When anomalies are an incident."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_distance: int = Field(default=2, ge=0, le=10)
-    """Abnormal entities this many calls apart, or fewer, belong together."""
-    resolve_after: Duration = 30.0
-    """An incident is over when nothing in it was abnormal for this long."""
-    alone_after: Duration = 60.0
-    """How long a signal at twice its threshold has to last to be an incident without a second
-    one; the stronger it is, the shorter."""
-    stale_after: Duration = 300.0
-    """An abnormal series without samples for this long no longer keeps an incident open."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,6 +44,8 @@ class _State:
     active: dict[SeriesId, Anomaly] = field(default_factory=dict)
     incidents: dict[IncidentId, Incident] = field(default_factory=dict)
     """Open ones."""
+    waves: dict[IncidentId, Wave] = field(default_factory=dict)
+    """Of open incidents."""
     quiet_since: dict[IncidentId, Millis] = field(default_factory=dict)
     """Since when nothing in it is abnormal."""
     silent: dict[SeriesId, AnomalyId] = field(default_factory=dict)
@@ -196,9 +181,8 @@ class Correlator:
         well = graph.machines - abnormal.keys()
         depth = self._config.max_distance
         near = {entity: graph.around(entity, depth, well=well) for entity in abnormal}
-        changed = self._join(abnormal, near, now)
+        changed = self._place(graph, abnormal, near, now)
         changed += self._merge(abnormal, near, now)
-        changed += self._open(abnormal, near, now)
         changed += self._resolve(abnormal, now)
         return changed
 
@@ -210,36 +194,95 @@ class Correlator:
         """Restore what `dump` wrote."""
         self._state = _STATE.validate_json(data)
 
-    def _join(
+    def _place(
         self,
+        graph: GraphSnapshot,
         abnormal: Mapping[EntityId, Sequence[Anomaly]],
         near: Mapping[EntityId, Mapping[EntityId, int]],
         now: Millis,
     ) -> list[Incident]:
-        """Abnormal entities near an open incident become part of it."""
+        """New anomalies join the incident that explains them, or open one, or wait."""
+        known = {one for incident in self.open for one in incident.anomalies}
+        fresh = {
+            entity: news
+            for entity, there in abnormal.items()
+            if (news := [anomaly for anomaly in there if anomaly.id not in known])
+        }
         changed = []
-        for incident in self.open:
-            anomalies = set(incident.anomalies)
-            joined = _joined(incident.entities, near)
-            news = [
-                anomaly.id
-                for entity in (*incident.entities, *joined)
-                for anomaly in abnormal.get(entity, ())
-                if anomaly.id not in anomalies
-            ]
-            if not joined and not news:
-                continue
-            grown = replace(
-                incident,
-                reason=IncidentReason.GREW,
-                updated_at=now,
-                entities=(*incident.entities, *joined),
-                anomalies=(*incident.anomalies, *news),
-            )
-            self._state.incidents[incident.id] = grown
-            if joined:
-                changed.append(grown)
+        for cluster in _clusters(list(fresh), near):
+            there = {entity: fresh[entity] for entity in cluster}
+            hosts = [one for one in self.open if _touches(one, cluster, near)]
+            hosts.sort(key=lambda one: (self._wave(one).at, one.id), reverse=True)
+            own = self._own(there, hosts, abnormal, graph, near) if hosts else set(cluster)
+            joining = {entity: news for entity, news in there.items() if entity not in own}
+            if joining:
+                changed += self._join(hosts[0], joining, graph, now)
+            alone = {entity: news for entity, news in there.items() if entity in own}
+            anomalies = [anomaly for news in alone.values() for anomaly in news]
+            if alone and corroborated(anomalies, self._config, now):
+                changed.append(self._open(alone, hosts, graph, now))
         return changed
+
+    def _own(
+        self,
+        there: Mapping[EntityId, Sequence[Anomaly]],
+        hosts: Sequence[Incident],
+        abnormal: Mapping[EntityId, Sequence[Anomaly]],
+        graph: GraphSnapshot,
+        near: Mapping[EntityId, Mapping[EntityId, int]],
+    ) -> set[EntityId]:
+        """Entities of `there`, a cluster near open incidents, that none of these explains."""
+        felt = {
+            entity: mine
+            for entity, news in there.items()
+            if (mine := [anomaly for anomaly in news if is_felt(anomaly)])
+        }
+        together = round(self._config.together * SECOND)
+        owned = {one.id: owned_by(one.anomalies, abnormal) for one in hosts}
+        roots = [
+            entity
+            for entity in sinks(graph, felt)
+            if not any(
+                is_explained(felt[entity], self._wave(one), graph, owned[one.id], together)
+                for one in hosts
+            )
+        ]
+        if not roots:
+            return set()
+        held = {entity for one in hosts for entity in one.entities}
+        unfelt = {
+            entity
+            for entity in there
+            if entity not in felt and entity not in held and any(r in near[entity] for r in roots)
+        }
+        return dependents(graph, roots, felt) | unfelt
+
+    def _join(
+        self,
+        incident: Incident,
+        news: Mapping[EntityId, Sequence[Anomaly]],
+        graph: GraphSnapshot,
+        now: Millis,
+    ) -> list[Incident]:
+        """`news` become part of an open incident; returns it if entities joined."""
+        joined = [entity for entity in news if entity not in incident.entities]
+        grown = replace(
+            incident,
+            reason=IncidentReason.GREW,
+            updated_at=now,
+            entities=(*incident.entities, *joined),
+            anomalies=(*incident.anomalies, *(a.id for there in news.values() for a in there)),
+        )
+        self._state.incidents[incident.id] = grown
+        wave = self._wave(incident).showing(a for there in news.values() for a in there)
+        limit = wave.at + round(self._config.together * SECOND)
+        early = [
+            entity
+            for entity, there in news.items()
+            if any(is_felt(anomaly) and anomaly.started_at <= limit for anomaly in there)
+        ]
+        self._state.waves[incident.id] = wave.beginning(graph, early) if early else wave
+        return [grown] if joined else []
 
     def _merge(
         self,
@@ -256,7 +299,8 @@ class Correlator:
                 (
                     other
                     for other in survivors
-                    if any(there in near[here] for here in mine for there in other.entities)
+                    if self._belongs_together(other, incident)
+                    and any(there in near[here] for here in mine for there in other.entities)
                 ),
                 None,
             )
@@ -272,63 +316,62 @@ class Correlator:
                 anomalies=_union(elder.anomalies, incident.anomalies),
             )
             survivors[survivors.index(elder)] = merged
+            self._state.waves[elder.id] = self._wave(elder).merged(self._wave(incident))
             self._state.incidents[elder.id] = merged
             changed += [self._close(incident, IncidentReason.MERGED, now, elder.id), merged]
         return changed
 
     def _open(
         self,
-        abnormal: Mapping[EntityId, Sequence[Anomaly]],
-        near: Mapping[EntityId, Mapping[EntityId, int]],
+        news: Mapping[EntityId, Sequence[Anomaly]],
+        hosts: Sequence[Incident],
+        graph: GraphSnapshot,
         now: Millis,
-    ) -> list[Incident]:
-        """Clusters of abnormal entities outside any incident that are corroborated."""
-        taken = {entity for one in self._state.incidents.values() for entity in one.entities}
-        changed = []
-        for cluster in _clusters([e for e in abnormal if e not in taken], near):
-            anomalies = [anomaly for entity in cluster for anomaly in abnormal[entity]]
-            if not self._corroborated(anomalies, now):
-                continue
-            first = min(anomalies, key=lambda anomaly: (anomaly.started_at, anomaly.id))
-            incident = Incident(
-                id=IncidentId(derive_id("inc", now, first.id)),
-                state=IncidentState.OPEN,
-                reason=IncidentReason.CORROBORATED,
-                began_at=first.started_at,
-                opened_at=now,
-                updated_at=now,
-                title=title_of(anomalies),
-                entities=tuple(cluster),
-                anomalies=tuple(anomaly.id for anomaly in anomalies),
-            )
-            self._state.incidents[incident.id] = incident
-            changed.append(incident)
-        return changed
+    ) -> Incident:
+        """A corroborated cluster becomes an incident, apart from those it lies beside."""
+        anomalies = [anomaly for there in news.values() for anomaly in there]
+        felt = {anomaly.entity for anomaly in anomalies if is_felt(anomaly)}
+        first = min(anomalies, key=lambda anomaly: (anomaly.started_at, anomaly.id))
+        incident = Incident(
+            id=IncidentId(derive_id("inc", now, first.id)),
+            state=IncidentState.OPEN,
+            reason=IncidentReason.CORROBORATED,
+            began_at=first.started_at,
+            opened_at=now,
+            updated_at=now,
+            title=title_of(anomalies),
+            entities=tuple(news),
+            anomalies=tuple(anomaly.id for anomaly in anomalies),
+        )
+        self._state.incidents[incident.id] = incident
+        self._state.waves[incident.id] = Wave(
+            origins=tuple(sorted(sinks(graph, felt or set(news)))),
+            at=max(anomaly.started_at for anomaly in anomalies),
+            signals=tuple(sorted({signal_of(anomaly) for anomaly in anomalies})),
+            apart=tuple(sorted(one.id for one in hosts)),
+        )
+        return incident
 
-    def _corroborated(self, anomalies: Sequence[Anomaly], now: Millis) -> bool:
-        signals = {_signal(anomaly) for anomaly in anomalies}
-        golden = any(anomaly.role.is_golden for anomaly in anomalies)
-        if len(signals) >= 2 and golden:
-            return True
-        return any(self._stands_alone(anomaly, now) for anomaly in anomalies)
+    def _wave(self, incident: Incident) -> Wave:
+        """How `incident` began; of one that was adopted no more is known than it says itself."""
+        known = self._state.waves.get(incident.id)
+        return known or Wave(origins=incident.entities, at=incident.updated_at)
 
-    def _stands_alone(self, anomaly: Anomaly, now: Millis) -> bool:
-        """Whether one signal is strong enough, for how long it lasts."""
-        falling = anomaly.role is Role.TRAFFIC and anomaly.direction is Direction.BELOW
-        if not (anomaly.role.is_golden or anomaly.role is Role.SATURATION or falling):
+    def _belongs_together(self, elder: Incident, incident: Incident) -> bool:
+        """Whether two incidents that grew together began at about the same time."""
+        one, other = self._wave(elder), self._wave(incident)
+        if incident.id in one.apart or elder.id in other.apart:
             return False
-        strength = -math.log2(max(1.0 - anomaly.score, 1e-9))  # |z| over its threshold
-        if strength < _ALONE_STRENGTH:
-            return False
-        needed = self._config.alone_after * _ALONE_STRENGTH / strength
-        return now - anomaly.started_at >= needed * SECOND
+        return incident.began_at <= one.at + self._config.together * SECOND
 
     def _resolve(
         self, abnormal: Mapping[EntityId, Sequence[Anomaly]], now: Millis
     ) -> list[Incident]:
         changed = []
+        owner = {one: incident.id for incident in self.open for one in incident.anomalies}
         for incident in self.open:
-            if any(entity in abnormal for entity in incident.entities):
+            ill = (anomaly for entity in incident.entities for anomaly in abnormal.get(entity, ()))
+            if any(owner.get(anomaly.id, incident.id) == incident.id for anomaly in ill):
                 self._state.quiet_since.pop(incident.id, None)
                 continue
             # Not later than now: a clock that was set back must not keep the incident open.
@@ -349,6 +392,7 @@ class Correlator:
     ) -> Incident:
         self._state.incidents.pop(incident.id, None)
         self._state.quiet_since.pop(incident.id, None)
+        self._state.waves.pop(incident.id, None)
         open_anomalies = {a for one in self._state.incidents.values() for a in one.anomalies}
         self._state.silent = {s: a for s, a in self._state.silent.items() if a in open_anomalies}
         self._state.past = [*self._state.past, (incident.began_at, now)][-_PAST_KEPT:]
@@ -362,31 +406,13 @@ class Correlator:
         )
 
 
-def _signal(anomaly: Anomaly) -> tuple[EntityId, str]:
-    """What an anomaly is evidence of: percentiles of one latency are one signal, not three."""
-    one_each = anomaly.role in {Role.SATURATION, Role.OTHER}
-    return anomaly.entity, anomaly.metric if one_each else anomaly.role.value
-
-
-def title_of(anomalies: Sequence[Anomaly]) -> str:
-    """`checkout: latency_p95 above normal, and 3 more signals`."""
-    ordered = sorted(
-        anomalies, key=lambda a: (not a.role.is_golden, a.started_at, -abs(a.deviation), a.id)
-    )
-    first = ordered[0]
-    title = f"{first.entity}: {first.metric} {first.direction.value} normal"
-    others = len(ordered) - 1
-    return f"{title}, and {others} more signal{'s' if others > 1 else ''}" if others else title
-
-
-def _joined(
-    known: Sequence[EntityId], near: Mapping[EntityId, Mapping[EntityId, int]]
-) -> list[EntityId]:
-    """Abnormal entities (the keys of `near`) near `known`, or near others that join."""
-    reached = set(known)
-    while fresh := [e for e in near if e not in reached and not reached.isdisjoint(near[e])]:
-        reached.update(fresh)
-    return [entity for entity in near if entity in reached and entity not in known]
+def _touches(
+    incident: Incident,
+    cluster: Sequence[EntityId],
+    near: Mapping[EntityId, Mapping[EntityId, int]],
+) -> bool:
+    """Whether an entity of `cluster` is near one that was ever abnormal in `incident`."""
+    return any(not near[entity].keys().isdisjoint(incident.entities) for entity in cluster)
 
 
 def _clusters(

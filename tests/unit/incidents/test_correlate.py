@@ -53,8 +53,10 @@ def test_two_signals_that_users_do_not_feel_are_not_enough() -> None:
     timeline.begin(anomaly("cart", 0, SATURATION, metric="memory", strength=1.5))
     timeline.begin(anomaly("pricing", 0, TRAFFIC, strength=9.0))
     assert timeline.ticks(range(0, 3600, 60)) == [], "more traffic is no trouble by itself"
-    timeline.begin(anomaly("pricing", 3600, LATENCY, strength=1.1))
-    assert len(timeline.tick(3601)) == 1, "now somebody feels it"
+    timeline.begin(anomaly("pricing", 3600, LATENCY, strength=1.9))
+    assert timeline.tick(3601) == [], "more requests take a little longer"
+    timeline.begin(anomaly("pricing", 3602, ERRORS, strength=1.1))
+    assert len(timeline.tick(3605)) == 1, "now somebody feels it"
 
 
 def test_percentiles_of_one_latency_are_one_signal() -> None:

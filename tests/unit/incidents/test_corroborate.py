@@ -1,0 +1,81 @@
+"""What is an incident by itself, and what needs company."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dos.incidents.config import IncidentsConfig
+from dos.incidents.corroborate import corroborated, signal_of, strength_of
+from dos.model.anomaly import Anomaly, Direction
+from dos.model.telemetry import Role
+from tests.unit.incidents.timeline import anomaly, at
+
+CONFIG = IncidentsConfig()
+
+
+def holds(*anomalies: Anomaly, after: float = 300) -> bool:
+    return corroborated(anomalies, CONFIG, at(after))
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 2.0, 7.0])
+def test_strength_is_read_from_the_score(strength: float) -> None:
+    assert strength_of(anomaly("cart", 0, strength=strength)) == pytest.approx(strength)
+
+
+def test_percentiles_are_one_signal_and_resources_are_many() -> None:
+    def signals(role: Role) -> int:
+        two = [anomaly("cart", 0, role, metric=name) for name in ("one", "other")]
+        return len({signal_of(one) for one in two})
+
+    assert signals(Role.LATENCY) == 1
+    assert signals(Role.SATURATION) == 2
+
+
+@pytest.mark.parametrize(
+    ("metric", "observed", "alone"),
+    [
+        ("cpu_usage", 0.65, False),
+        ("cpu_usage", 0.93, True),
+        ("memory_usage", 0.65, True),
+        ("disk_usage", 0.3, True),
+    ],
+)
+def test_a_busy_processor_with_time_to_spare_is_no_incident(
+    metric: str, observed: float, alone: bool
+) -> None:
+    busy = anomaly("cart", 0, Role.SATURATION, metric=metric, strength=4)
+    assert holds(replace(busy, observed=observed)) is alone
+
+
+def test_a_busy_processor_counts_once_users_feel_it() -> None:
+    busy = replace(anomaly("cart", 0, Role.SATURATION, metric="cpu_usage"), observed=0.5)
+    assert holds(busy, anomaly("cart", 0, Role.LATENCY, strength=1.1), after=1)
+
+
+@pytest.mark.parametrize(
+    ("role", "strength", "opens"),
+    [
+        (Role.LATENCY, 1.5, False),
+        (Role.LATENCY, 2.5, True),
+        (Role.ERRORS, 1.1, True),
+    ],
+)
+def test_a_little_latency_under_load_is_what_the_reserve_is_for(
+    role: Role, strength: float, opens: bool
+) -> None:
+    load = anomaly("cart", 0, Role.TRAFFIC, strength=3)
+    assert holds(load, anomaly("cart", 0, role, strength=strength), after=1) is opens
+
+
+@pytest.mark.parametrize(("observed", "opens"), [(0.0, True), (0.04, True), (0.5, False)])
+def test_traffic_that_is_gone_altogether_needs_no_strength(observed: float, opens: bool) -> None:
+    lost = replace(
+        anomaly("cart", 0, Role.TRAFFIC, strength=1.1),
+        direction=Direction.BELOW,
+        observed=observed,
+        expected=1.0,
+    )
+    assert holds(lost) is opens
+    assert not holds(lost, after=30), "not before it lasted"

@@ -1,0 +1,140 @@
+"""A second trouble beside an open incident: when it is told of as one of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+from dos.incidents.correlate import Correlator
+from dos.incidents.waves import dependents, sinks
+from dos.model.ids import EntityId
+from dos.model.incident import IncidentReason
+from dos.model.telemetry import Role
+from tests.unit.incidents.timeline import Timeline, anomaly, graph_of
+
+LATENCY, ERRORS, TRAFFIC, SATURATION = Role.LATENCY, Role.ERRORS, Role.TRAFFIC, Role.SATURATION
+SHOP = graph_of("gateway > cart > cart-db", "gateway > stock > stock-db")
+
+
+def broken_cart() -> Timeline:
+    """An incident that began in `cart` and that the gateway feels."""
+    timeline = Timeline(SHOP)
+    timeline.begin(
+        anomaly("cart", 0, ERRORS, strength=4),
+        anomaly("cart", 0, LATENCY, strength=4),
+        anomaly("gateway", 3, ERRORS),
+    )
+    (first,) = timeline.tick(10)
+    assert set(first.entities) == {"cart", "gateway"}
+    return timeline
+
+
+def test_a_later_onset_with_a_root_of_its_own_is_a_second_incident() -> None:
+    timeline = broken_cart()
+    timeline.begin(
+        anomaly("stock-db", 90, LATENCY, strength=4),
+        anomaly("stock", 92, LATENCY),
+        anomaly("stock-db", 91, SATURATION),
+    )
+    (second,) = timeline.tick(100)
+    assert second.reason is IncidentReason.CORROBORATED
+    assert set(second.entities) == {"stock-db", "stock"}
+    assert len(timeline.correlator.open) == 2
+    assert timeline.ticks(range(105, 300, 5)) == [], "they are not merged again"
+
+
+def test_the_first_is_over_when_its_own_trouble_is() -> None:
+    timeline = broken_cart()
+    timeline.begin(anomaly("stock-db", 90, LATENCY), anomaly("stock-db", 90, ERRORS))
+    (second,) = timeline.tick(100)
+    timeline.end(110, ("cart", ERRORS), ("cart", LATENCY), ("gateway", ERRORS))
+    over = timeline.ticks(range(110, 160, 5))
+    assert [one.id != second.id for one in over] == [True]
+    assert [one.id for one in timeline.correlator.open] == [second.id]
+
+
+@pytest.mark.parametrize("seconds", [5, 30])
+def test_what_begins_at_about_the_same_time_is_one_trouble(seconds: float) -> None:
+    timeline = broken_cart()
+    timeline.begin(
+        anomaly("stock-db", seconds, LATENCY, strength=4), anomaly("stock-db", seconds, ERRORS)
+    )
+    (grown,) = timeline.tick(seconds + 5)
+    assert grown.reason is IncidentReason.GREW
+    assert "stock-db" in grown.entities
+
+
+def test_callers_of_what_is_ill_are_explained_however_late() -> None:
+    timeline = Timeline(SHOP)
+    timeline.begin(anomaly("cart-db", 0, LATENCY), anomaly("cart-db", 0, ERRORS))
+    timeline.tick(5)
+    timeline.begin(anomaly("cart", 200, ERRORS, strength=8), anomaly("cart", 200, LATENCY))
+    (grown,) = timeline.tick(205)
+    assert grown.entities == ("cart-db", "cart")
+
+
+def test_load_that_the_incident_brings_explains_what_comes_of_it() -> None:
+    timeline = broken_cart()
+    timeline.begin(anomaly("cart-db", 20, TRAFFIC, strength=3))
+    timeline.tick(25)
+    timeline.begin(anomaly("cart-db", 120, LATENCY, strength=3), anomaly("cart-db", 120, ERRORS))
+    timeline.tick(130)
+    assert len(timeline.correlator.open) == 1, "retries wear the store out"
+
+
+def test_a_relapse_is_no_second_trouble() -> None:
+    timeline = broken_cart()
+    timeline.end(20, ("gateway", ERRORS), ("cart", ERRORS), ("cart", LATENCY)).tick(25)
+    timeline.begin(
+        anomaly("cart", 45, ERRORS, metric="error_ratio"), anomaly("gateway", 45, ERRORS)
+    )
+    timeline.tick(50)
+    assert len(timeline.correlator.open) == 1
+
+
+def test_what_is_not_explained_waits_until_it_is_corroborated() -> None:
+    timeline = broken_cart()
+    timeline.begin(anomaly("stock-db", 90, LATENCY, strength=1.2))
+    assert timeline.ticks(range(95, 200, 5)) == []
+    timeline.begin(anomaly("stock-db", 200, ERRORS, strength=1.2))
+    (second,) = timeline.tick(205)
+    assert second.entities == ("stock-db",)
+
+
+def test_side_effects_that_nobody_feels_join() -> None:
+    timeline = broken_cart()
+    timeline.begin(anomaly("stock", 200, SATURATION, strength=3))
+    assert [one.entities[-1] for one in timeline.tick(205)] == ["stock"]
+
+
+def test_slow_sources_get_more_slack() -> None:
+    timeline = broken_cart()
+    timeline.begin(
+        anomaly("stock-db", 120, LATENCY, lag=60), anomaly("stock-db", 120, ERRORS, lag=60)
+    )
+    timeline.tick(180)
+    assert len(timeline.correlator.open) == 1, "at a sample a minute that is the same time"
+
+
+def test_a_restart_between_the_two_changes_nothing() -> None:
+    straight, restarted = broken_cart(), broken_cart()
+    data = restarted.correlator.dump()
+    restarted.correlator = Correlator(restarted.config)
+    restarted.correlator.load(data)
+    for timeline in (straight, restarted):
+        timeline.begin(anomaly("stock-db", 90, LATENCY), anomaly("stock-db", 90, ERRORS))
+        timeline.ticks([95, 100])
+    assert restarted.changed == straight.changed
+    assert restarted.correlator.dump() == straight.correlator.dump()
+
+
+def test_sinks_are_where_trouble_began() -> None:
+    names = {EntityId(one) for one in ("gateway", "cart", "stock-db")}
+    assert set(sinks(SHOP, names)) == {"cart", "stock-db"}
+    ring = graph_of("a > b", "b > a")
+    assert set(sinks(ring, {EntityId("a"), EntityId("b")})) == {"a", "b"}
+
+
+def test_dependents_stay_among_the_ill() -> None:
+    ill = {EntityId(one) for one in ("gateway", "stock-db", "cart")}
+    assert dependents(SHOP, [EntityId("stock-db")], ill) == {"stock-db"}, "stock is well"
+    assert dependents(SHOP, [EntityId("cart")], ill) == {"cart", "gateway"}
