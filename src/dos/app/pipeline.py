@@ -18,6 +18,7 @@ import numpy as np
 
 from dos.alerting.book import AlertBook
 from dos.app.diagnose import Diagnosis
+from dos.app.log_watch import LogWatch
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel, EngineState
 from dos.detect.feedback import FeedbackBook
@@ -59,6 +60,7 @@ class Parts:
     topology: Topology
     kernel: DetectKernel
     host: LocalHost[EngineState]
+    logs: LogWatch
     feedback: FeedbackBook
     correlator: Correlator
     diagnosis: Diagnosis
@@ -97,6 +99,7 @@ class Pipeline:
         with stage("detect"):
             findings = parts.host.step(intake.metrics, history=intake.history)
             events += self._anomalies(findings, now)
+            events += self._logs(intake)
         if not intake.history:
             with stage("correlate"):
                 events += self._stale(now)
@@ -125,9 +128,15 @@ class Pipeline:
             then nothing was changed, and `step` has to take them one by one.
         """
         parts = self.parts
-        busy = parts.correlator.is_busy or parts.book.firing
+        busy = parts.correlator.is_busy or parts.book.firing or parts.logs.is_watching
         news = any(
-            one.history or one.series or one.entities or one.edges or one.changes or one.feedback
+            one.history
+            or one.series
+            or one.entities
+            or one.edges
+            or one.changes
+            or one.feedback
+            or one.logs
             for one in intakes
         )
         if busy or news:
@@ -203,20 +212,33 @@ class Pipeline:
     def _anomalies(self, findings: Findings, now: Millis) -> list[Event]:
         """Findings become anomalies that start and end."""
         events: list[Event] = []
-        correlator = self.parts.correlator
         for index in range(len(findings)):
-            series_id = SeriesId(int(findings.series_id[index]))
             if findings.started[index]:
-                anomaly = self._anomaly(findings, index, now)
-                if correlator.worsened(anomaly):
-                    continue
-                correlator.started(anomaly)
-                events.append(AnomalyStarted(anomaly=anomaly))
+                events += self._begun(self._anomaly(findings, index, now))
             else:
-                ended = correlator.ended(series_id, Millis(int(findings.timestamp[index])))
-                if ended:
-                    events.append(AnomalyEnded(anomaly=ended))
+                series_id = SeriesId(int(findings.series_id[index]))
+                events += self._over(series_id, Millis(int(findings.timestamp[index])))
         return events
+
+    def _logs(self, intake: Intake) -> list[Event]:
+        """What is unusual in log lines becomes anomalies too; its scores are kept as samples."""
+        seen = self.parts.logs.step(intake)
+        self.parts.history.append(seen.samples)
+        _keep_latest(self.last_sample, seen.samples)
+        events = [event for anomaly in seen.started for event in self._begun(anomaly)]
+        return events + [event for series, at in seen.ended for event in self._over(series, at)]
+
+    def _begun(self, anomaly: Anomaly) -> list[Event]:
+        """An anomaly started, or one that lasts became stronger."""
+        if self.parts.correlator.worsened(anomaly):
+            return []
+        self.parts.correlator.started(anomaly)
+        return [AnomalyStarted(anomaly=anomaly)]
+
+    def _over(self, series: SeriesId, at: Millis) -> list[Event]:
+        """An anomaly ended, if there was one."""
+        ended = self.parts.correlator.ended(series, at)
+        return [AnomalyEnded(anomaly=ended)] if ended else []
 
     def _anomaly(self, findings: Findings, index: int, now: Millis) -> Anomaly:
         series = self.parts.registry[int(findings.series_id[index])]

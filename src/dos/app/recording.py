@@ -27,7 +27,16 @@ from dos.storage.base import Store
 FORMAT = 1
 MARK = "recording"
 """File in the data directory that names the run, while it is being recorded."""
-_SECTIONS = {"topology", "detect", "calendars", "feedback", "incidents", "rca", "impact"}
+_SECTIONS = {
+    "topology",
+    "detect",
+    "log_lines",
+    "calendars",
+    "feedback",
+    "incidents",
+    "rca",
+    "impact",
+}
 _PAGE = 1000
 
 

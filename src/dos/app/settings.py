@@ -27,6 +27,7 @@ from dos.detect.calendar import CalendarConfig
 from dos.detect.engine import ROOM as DETECTORS
 from dos.detect.engine import DetectConfig
 from dos.detect.feedback import FeedbackConfig
+from dos.detect.logs.verdict import LogsConfig
 from dos.impact.base import ImpactConfig
 from dos.incidents.correlate import IncidentsConfig
 from dos.ingest.normalise import NormaliserConfig
@@ -229,6 +230,8 @@ class Settings(Section):
     """Holidays, on which the daily shape is that of a weekend, and times of planned work."""
     feedback: FeedbackConfig = FeedbackConfig()
     """What labels may change."""
+    log_lines: LogsConfig = LogsConfig()
+    """What is looked for in the log lines of the watched system."""
     incidents: IncidentsConfig = IncidentsConfig()
     """When anomalies are an incident."""
     rca: RcaSettings = RcaSettings()

@@ -40,6 +40,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "incidents": parts.correlator.dump(),
             "alerts": parts.book.dump(),
             "detect": parts.host.dump(),
+            "logs": parts.logs.detector.dump(),
         }
     )
 
@@ -64,6 +65,8 @@ def load(pipeline: Pipeline, data: bytes) -> None:
             parts.feedback.load(sections["feedback"])
         parts.correlator.load(sections["incidents"])
         parts.book.load(sections["alerts"])
+        if "logs" in sections:  # checkpoints of earlier versions have none
+            parts.logs.detector.load(sections["logs"])
     except (KeyError, ValueError, ValidationError, struct.error) as error:
         msg = f"The checkpoint cannot be read: {error}."
         raise CorruptDataError(msg) from error

@@ -11,6 +11,7 @@ from dos.alerting.base import AlertingConfig, Notifier, Receiver
 from dos.alerting.book import AlertBook
 from dos.app.diagnose import Diagnosis
 from dos.app.history import KeptHistory
+from dos.app.log_watch import LogWatch
 from dos.app.pipeline import Parts, Pipeline
 from dos.app.settings import Settings
 from dos.bus.base import StreamLog
@@ -62,6 +63,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         topology=Topology(settings.topology),
         kernel=kernel,
         host=LocalHost(kernel),
+        logs=LogWatch(settings.log_lines, registry),
         feedback=FeedbackBook(settings.feedback, Calendars(settings.calendars)),
         correlator=Correlator(settings.incidents),
         diagnosis=Diagnosis(

@@ -7,6 +7,7 @@ Layout (all little-endian)::
     f64   value      [sample]
     i64   timestamp  [sample], left out when `metrics.timestamp` is one time for all samples
     i32   series_id  [sample]
+    ...   log lines, if there are any (see `codec_logs`)
 
 Equal intakes give equal bytes. Sources that scrape take all samples at one time, so most entries
 cost 12 bytes a sample. Encoding 600 samples takes about 15 µs.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from dos.bus.codec_logs import decode_logs, encode_logs
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
 from dos.model.change import Change
@@ -29,8 +31,8 @@ from dos.model.graph import EdgeEvidence
 from dos.model.intake import Intake
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, MetricBatch, Series
 
-VERSION = 2
-"""2 added feedback. An entry without any is still version 1, to the byte."""
+VERSION = 3
+"""2 added feedback, 3 log lines. An entry without any is still version 1, to the byte."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -48,6 +50,8 @@ class _Header:
     edges: tuple[EdgeEvidence, ...]
     changes: tuple[Change, ...]
     feedback: tuple[Feedback, ...] = ()
+    logs: int = 0
+    """Bytes of the log lines."""
 
 
 _HEADER: TypeAdapter[_Header] = TypeAdapter(_Header)
@@ -57,9 +61,11 @@ def encode(intake: Intake) -> bytes:
     """`intake` as bytes; see the module for the layout."""
     batch = intake.metrics
     at = _common_time(batch.timestamp)
+    logs = encode_logs(intake.logs) if intake.logs else b""
+    absent = {name for name in ("feedback", "logs") if not getattr(intake, name)}
     header = _HEADER.dump_json(
         _Header(
-            version=VERSION if intake.feedback else 1,
+            version=3 if logs else 2 if intake.feedback else 1,
             now=intake.now,
             source=intake.source,
             history=intake.history,
@@ -70,15 +76,16 @@ def encode(intake: Intake) -> bytes:
             edges=intake.edges,
             changes=intake.changes,
             feedback=intake.feedback,
+            logs=len(logs),
         ),
-        exclude=None if intake.feedback else {"feedback"},
+        exclude=absent or None,
     )
     header += b" " * (-(len(header) + _LENGTH.size) % 8)
     columns = [np.asarray(batch.value, "<f8").tobytes()]
     if at is None:
         columns.append(np.asarray(batch.timestamp, "<i8").tobytes())
     columns.append(np.asarray(batch.series_id, "<i4").tobytes())
-    return b"".join((_LENGTH.pack(len(header)), header, *columns))
+    return b"".join((_LENGTH.pack(len(header)), header, *columns, logs))
 
 
 def decode(data: bytes) -> Intake:
@@ -100,16 +107,18 @@ def decode(data: bytes) -> Intake:
     if header.version > VERSION:
         msg = f"An intake has format {header.version}; this DOS reads up to {VERSION}."
         raise PermanentError(msg, remedy="Use the version of DOS that wrote it, or a newer one.")
+    end = len(data) - header.logs
     return Intake(
         now=header.now,
         source=header.source,
         history=header.history,
         series=header.series,
-        metrics=_columns(data, body, header),
+        metrics=_columns(data[:end], body, header),
         entities=header.entities,
         edges=header.edges,
         changes=header.changes,
         feedback=header.feedback,
+        logs=decode_logs(data[end:]) if header.logs else None,
     )
 
 

@@ -26,6 +26,7 @@ from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
+from dos.model.logs import LogBatch
 from dos.model.telemetry import SampleFrame
 
 
@@ -41,6 +42,8 @@ class Delivery:
     changes: tuple[Change, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     """What people said about decisions; comes through the API."""
+    logs: LogBatch | None = None
+    """Log lines."""
     problems: tuple[str, ...] = ()
     """What the source could not collect this time although it works as a whole, one sentence
     each; they show in its status until the next delivery."""
@@ -48,7 +51,7 @@ class Delivery:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it for the pipeline: a sign of life only."""
-        told = self.entities or self.edges or self.changes or self.feedback
+        told = self.entities or self.edges or self.changes or self.feedback or self.logs
         return self.frame is None and not told
 
 

@@ -24,6 +24,7 @@ from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
 from dos.model.ids import SeriesId
 from dos.model.intake import Intake
+from dos.model.logs import LogSignal
 from dos.model.registry import SeriesRegistry
 from dos.model.telemetry import (
     BoolArray,
@@ -144,6 +145,10 @@ class Normaliser:
         known = len(self._registry)
         frame = delivery.frame
         metrics = MetricBatch.empty() if frame is None else self._metrics(now, source, frame)
+        if delivery.logs:
+            for entity in delivery.logs.entities:  # what is found in its lines has series too
+                for signal in LogSignal:
+                    self._intern(source, signal.spec(entity))
         return Intake(
             now=now,
             source=source,
@@ -154,6 +159,7 @@ class Normaliser:
             edges=delivery.edges,
             changes=delivery.changes,
             feedback=delivery.feedback,
+            logs=delivery.logs or None,
         )
 
     def restore(self, last_timestamps: Mapping[SeriesId, Millis]) -> None:

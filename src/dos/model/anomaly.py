@@ -56,6 +56,8 @@ class Anomaly:
     rarity: float | None = None
     """Estimated share of the series' healthy samples that are at least as strange, 0 to 1; None
     in anomalies that were stored before it was kept."""
+    detail: str = ""
+    """What was seen, in words, where numbers do not say it: of log lines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

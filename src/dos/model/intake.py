@@ -9,6 +9,7 @@ from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
+from dos.model.logs import LogBatch
 from dos.model.telemetry import MetricBatch, Series
 
 
@@ -32,3 +33,5 @@ class Intake:
     changes: tuple[Change, ...] = ()
     feedback: tuple[Feedback, ...] = ()
     """What people said; an entry under a known id replaces it, to undo it."""
+    logs: LogBatch | None = None
+    """Log lines, if any came."""

@@ -135,6 +135,8 @@ class LogFinding:
     """Anomaly score, 0 to 1."""
     rarity: float
     """Estimated share of healthy stretches of time in which lines are as unusual, 0 to 1."""
+    deviation: float
+    """The same as the distance in sigmas at which a normal distribution leaves so much beyond."""
     detail: str = ""
     """What was seen, in words; empty when it is over."""
 

@@ -138,7 +138,7 @@ def test_only_an_entry_with_feedback_needs_the_newer_format() -> None:
 def test_a_newer_format_is_refused() -> None:
     data = encode(Intake(now=Millis(5)))
     header = json.loads(data[4:])
-    header["version"] = 3
+    header["version"] = 4
     newer = json.dumps(header).encode()
-    with pytest.raises(PermanentError, match="format 3; this DOS reads up to 2"):
+    with pytest.raises(PermanentError, match="format 4; this DOS reads up to 3"):
         decode(struct.pack("<I", len(newer)) + newer)
