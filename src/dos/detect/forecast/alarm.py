@@ -3,7 +3,8 @@
 An alarm is raised when the early end of the interval lies within the horizon, and has for a
 twentieth of the time that is left (a disk that is full in ten hours is watched for half an hour
 first, one that is full in five minutes for 15 s). It is raised again when it becomes critical, and
-ends when nothing has pointed to a horizon and a half for `resolve_after`. One table of columns,
+ends when nothing has pointed to a horizon and a half for `resolve_after`, and for a tenth of the
+window it was seen in, for a trend of hours pauses now and then. One table of columns,
 NumPy over the few rows that something grows in.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 from dos.detect.columns import Column, Columns
 from dos.detect.forecast.base import ForecastConfig
 from dos.detect.forecast.scales import COUNTDOWN, Past
-from dos.detect.forecast.trend import Trends, Verdict
+from dos.detect.forecast.trend import STALL, Trends, Verdict
 from dos.kit.clock import SECOND, Millis
 from dos.model.forecast import ForecastKind
 from dos.model.telemetry import (
@@ -34,8 +35,14 @@ KINDS = tuple(ForecastKind)
 """By the code in column `kind`."""
 CONFIRM = 0.05
 """Share of the time left for which a trend has to last before it is told."""
+CREDIBLE = 2.0
+"""The early end is told only if the likely one is no more than this many times as far."""
+VAGUE = 4.0
+"""An interval that ends later than this many times the likely time says nothing."""
 STAY = 1.5
 """An alarm lasts until the end is farther than this many horizons."""
+LINGER, MOST_LINGER = 0.1, 3_600.0
+"""An alarm outlasts its trend by this share of the window, and so many seconds at most."""
 FULL = 0.995
 """Share of the limit from which on what was forecast has come."""
 LEAST_SILENCE = 900.0
@@ -63,10 +70,12 @@ LAYOUT = {
     "alarmed_at": Column(dtype="<i8", initial=-1),
     "most": Column(dtype="<f8"),
     "full": Column(dtype="|b1", initial=False),
+    "held": Column(dtype="<f4"),
 }
 """`urgency`: a `Level`; `pending_since`: when it first looked more urgent than it is told to be;
 `most`: the largest share of the limit, or the earliest end, during the alarm; `full`: whether the
-limit was reached in it. Times are ms, -1 is none."""
+limit was reached in it; `held`: window of the trend that last asked for it, seconds.
+Times are ms, -1 is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +89,8 @@ class Outlook:
     early: Float64Array
     late: Float64Array
     """Infinite where no end is in sight."""
+    window: Float32Array
+    """Seconds over which the trend was seen."""
     full: BoolArray
     """Whether the limit is reached, and an alarm said so before."""
     silent: BoolArray
@@ -112,10 +123,13 @@ def outlook(past: Past, trends: Trends, columns: Columns, now: Millis) -> Outloo
     line = trends.level[row] + trends.slope[row] * (newest[:, None] - trends.level_at[row])
     holds = (trends.verdict[row] == Verdict.TREND) & (trends.late[row] > seconds)
     holds &= past.used[row][:, None] >= line - trends.slack[row]
+    holds[:, 1:] &= trends.steepest[row, :-1] >= STALL * trends.slope[row, 1:]
     end = np.maximum(trends.end[row], seconds)
     early = np.maximum(trends.early[row], seconds)
     late = trends.late[row]
-    width = np.minimum(late - early, 4.0 * (end - seconds)) / np.maximum(end - seconds, 1e-3)
+    likely = np.where(holds, end - seconds, 1.0)
+    width = np.where(holds, late, 1.0) - np.where(holds, early, 0.0)
+    width = np.minimum(width, VAGUE * likely) / np.maximum(likely, 1e-3)
     scale = np.argmin(np.where(holds, width, np.inf), axis=1).astype(np.int8)
     some = holds.any(axis=1)
     at = (np.arange(len(row)), scale)
@@ -136,6 +150,7 @@ def outlook(past: Past, trends: Trends, columns: Columns, now: Millis) -> Outloo
         end=chosen(end),
         early=chosen(early),
         late=chosen(late),
+        window=np.where(some, trends.span[row][at], 0.0).astype(np.float32),
         full=full,
         silent=seconds - newest > silence,
         timed=is_timed,
@@ -164,10 +179,16 @@ class Alarms:
         since[row] = np.where(rises, -1, pending)
         quiet = cast(Int64Array, columns["quiet_since"])
         calm = np.where((level > 0) & (wanted == 0), np.where(quiet[row] < 0, now, quiet[row]), -1)
-        ends = (calm >= 0) & (now - calm >= self._config.resolve_after * SECOND)
-        quiet[row] = np.where(ends, -1, calm)
         most = cast(Float64Array, columns["most"])
         used = past.used[row]
+        fell = np.where(seen.timed, used - most[row] > 60.0, most[row] - used > RELIEF)
+        held = cast(Float32Array, columns["held"])
+        asked = (wanted > 0) & (seen.scale >= 0)
+        held[row[asked]] = seen.window[asked]
+        patience = np.where(fell | seen.silent, 0.0, np.minimum(LINGER * held[row], MOST_LINGER))
+        patience = np.maximum(patience, self._config.resolve_after)
+        ends = (calm >= 0) & (now - calm >= patience * SECOND)
+        quiet[row] = np.where(ends, -1, calm)
         began = rises & (level == 0)
         most[row] = np.where(began, used, np.where(seen.timed, np.minimum(most[row], used),
                                                    np.maximum(most[row], used)))  # fmt: skip
@@ -177,7 +198,6 @@ class Alarms:
         past.alarmed[row] = urgency[row] > 0
         started = cast(Int64Array, columns["alarmed_at"])
         started[row[began]] = now
-        fell = np.where(seen.timed, used - most[row] > 60.0, most[row] - used > RELIEF)
         return Changes(
             rose=row[rises],
             ended=row[ends],
@@ -190,6 +210,10 @@ class Alarms:
         kind = cast(Int8Array, columns["kind"])[seen.row]
         ahead: Float32Array | Float64Array = seen.early - now / SECOND
         critical = self._critical[kind] * np.where(level == Level.CRITICAL, STAY, 1.0)
+        likely = seen.end - now / SECOND
+        vague = seen.late - now / SECOND > VAGUE * np.maximum(likely, 0.0)
+        ahead = np.maximum(ahead, np.minimum(likely, 1e15) / CREDIBLE)
+        ahead = np.where(vague & ~seen.timed & ~seen.full, np.inf, ahead)
         warning = self._warning[kind] * np.where(level > Level.NONE, STAY, 1.0)
         wanted = np.where(ahead < critical, Level.CRITICAL, np.where(ahead < warning, 1, 0))
         return np.where(seen.silent, 0, wanted).astype(np.int8)

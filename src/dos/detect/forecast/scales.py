@@ -9,7 +9,9 @@ same bytes.
 
 *Ramps* are told apart at every scale: a ramp lasts from its foot until half of its rise is lost
 again. Where a ramp ends by itself, the buckets before are forgotten (a trend does not reach over a
-clean-up), and its peak is remembered: the next ramp up to there is nothing new.
+clean-up), and its peak and its speed are remembered for some weeks: another ramp as fast and as
+high is nothing new. A daily cycle, a garbage collector's saw, the rotation of logs and the warming
+of caches after each deployment are learned in this way.
 """
 
 from __future__ import annotations
@@ -40,6 +42,14 @@ FINEST = 5_000
 STEP_RATIO = 4
 LEAST_FALL = 0.02
 """A smaller fall, as a share of the limit, ends no ramp."""
+HALF_LIFE = 7 * 86_400.0
+"""Seconds in which what is known of a ramp loses half of its weight."""
+MOST_WEIGHT = 4.0
+DANGER, EXHAUSTED = 0.9, 0.97
+"""A ramp that turned above the first tells half as much, above the second nothing: there somebody
+cleaned up, or it fell over."""
+SPEED_POINTS = 6
+"""Points over which the speed of a ramp is taken."""
 SETBACK = 3_600_000
 """A series whose time is set back by more than this (ms) starts anew."""
 FREE, COUNTDOWN, DEADLINE = Mode.FREE.value, Mode.COUNTDOWN.value, Mode.DEADLINE.value
@@ -50,6 +60,7 @@ _NONE = -(2**62)
 LAYOUT = {
     "mode": Column(dtype="|i1"),
     "scale": Column(dtype="<f8", initial=1.0),
+    "born": Column(dtype="<i8", initial=_NONE),
     "newest": Column(dtype="<i8", initial=_NONE),
     "usual": Column(dtype="<f4", initial=float("nan")),
     "value": Column(dtype="<f8", initial=float("nan")),
@@ -68,15 +79,18 @@ LAYOUT = {
     "kept": Column(dtype="<i4", width=SCALES),
     "foot": Column(dtype="<f4", initial=float("nan"), width=SCALES),
     "top": Column(dtype="<f4", initial=float("nan"), width=SCALES),
+    "speed": Column(dtype="<f4", width=SCALES),
     "peak": Column(dtype="<f4", initial=float("nan"), width=SCALES * PEAKS),
+    "peak_speed": Column(dtype="<f4", width=SCALES * PEAKS),
     "peak_weight": Column(dtype="<f4", width=SCALES * PEAKS),
+    "peak_time": Column(dtype="<f8", width=SCALES * PEAKS),
     "rang": Column(dtype="|b1", initial=False, width=SCALES),
 }
-"""`mode` and `scale` of the subject; `newest` (ms), `usual` (seconds between samples), the newest
-value, limit and share; `fresh`: bit `s` is set when a bucket of scale `s` was closed; `alarmed`:
-whether an alarm is on; of each scale the bucket that is `open`, the ring of closed ones (`time` of
-the lowest sample in seconds), the ramp (`foot`, `top`, whether an alarm `rang` in it) and the peaks
-of those before."""
+"""`mode` and `scale` of the subject; `born`: time of the first sample, ms; `newest` (ms), `usual`
+(seconds between samples), the newest value, limit and share; `fresh`: bit `s` is set when a bucket
+of scale `s` was closed; `alarmed`: whether an alarm is on. Of each scale: the bucket that is
+`open`, the ring of closed ones (`time` of the lowest sample in seconds), the ramp (`foot`, `top`,
+greatest `speed` per second, whether an alarm `rang` in it) and those before, with their weight."""
 
 
 class Past(NamedTuple):
@@ -84,6 +98,7 @@ class Past(NamedTuple):
 
     mode: Int8Array
     scale: Float64Array
+    born: Int64Array
     newest: Int64Array
     usual: Float32Array
     value: Float64Array
@@ -102,8 +117,11 @@ class Past(NamedTuple):
     kept: Int32Array
     foot: Float32Array
     top: Float32Array
+    speed: Float32Array
     peak: Float32Array
+    peak_speed: Float32Array
     peak_weight: Float32Array
+    peak_time: Float64Array
     rang: BoolArray
 
 
@@ -113,37 +131,74 @@ def past_of(columns: Columns) -> Past:
 
 
 @compiled
+def faded(weight: float, age: float) -> float:
+    """What is left of a weight after `age` seconds."""
+    return float(weight * 2.0 ** (-max(age, 0.0) / HALF_LIFE))
+
+
+@compiled
 def _remember(row: int, scale: int, past: Past) -> None:
-    """Keep the peak of a ramp that is over; the oldest is forgotten."""
-    first = scale * PEAKS
-    for at in range(first + PEAKS - 1, first, -1):
-        past.peak[row, at] = past.peak[row, at - 1]
-        past.peak_weight[row, at] = past.peak_weight[row, at - 1]
-    past.peak[row, first] = past.top[row, scale]
+    """Keep peak and speed of a ramp that is over; one of its like is found and strengthened."""
+    peak, speed = past.top[row, scale], past.speed[row, scale]
+    now = past.open_time[row, scale]
     # Somebody may have ended it because of the alarm: half a proof that it ends by itself.
-    past.peak_weight[row, first] = 0.5 if past.rang[row, scale] else 1.0
+    weight = 0.5 if past.rang[row, scale] else 1.0
+    weight *= 0.5 if peak > DANGER else 1.0
     past.rang[row, scale] = False
+    if peak > EXHAUSTED:
+        return
+    chosen, least = scale * PEAKS, np.inf
+    for at in range(scale * PEAKS, (scale + 1) * PEAKS):
+        kept = past.peak[row, at]
+        left = (
+            0.0
+            if np.isnan(kept)
+            else faded(past.peak_weight[row, at], now - past.peak_time[row, at])
+        )
+        higher, faster = peak >= kept, speed >= past.peak_speed[row, at]
+        alike = peak <= kept + LEAST_FALL and speed <= 1.5 * past.peak_speed[row, at]
+        if (higher and faster) or alike:
+            chosen = at
+            weight = min(weight + left, MOST_WEIGHT)
+            peak, speed = max(peak, kept), max(speed, past.peak_speed[row, at])
+            break
+        if left < least:
+            chosen, least = at, left
+    past.peak[row, chosen] = peak
+    past.peak_speed[row, chosen] = speed
+    past.peak_weight[row, chosen] = weight
+    past.peak_time[row, chosen] = now
+
+
+@compiled
+def _begin(row: int, scale: int, past: Past, value: float) -> None:
+    """A ramp begins."""
+    past.foot[row, scale] = value
+    past.top[row, scale] = value
+    past.speed[row, scale] = 0.0
 
 
 @compiled
 def _follow(row: int, scale: int, past: Past, value: float) -> None:
     """Go on with the ramp of a scale, or begin a new one."""
     if np.isnan(past.foot[row, scale]):
-        past.foot[row, scale] = value
-        past.top[row, scale] = value
+        _begin(row, scale, past, value)
     fall = past.top[row, scale] - value
     rise = past.top[row, scale] - past.foot[row, scale]
     if fall > LEAST_FALL and fall > 0.5 * rise:
         if rise > LEAST_FALL:
             _remember(row, scale, past)
         past.kept[row, scale] = 0
-        past.foot[row, scale] = value
-        past.top[row, scale] = value
+        _begin(row, scale, past, value)
     elif value < past.foot[row, scale]:
-        past.foot[row, scale] = value
+        _begin(row, scale, past, value)
+    elif value > past.top[row, scale]:
         past.top[row, scale] = value
-    else:
-        past.top[row, scale] = max(past.top[row, scale], value)
+        if past.kept[row, scale] >= SPEED_POINTS:
+            before = (past.head[row, scale] - SPEED_POINTS) % POINTS + scale * POINTS
+            lasted = past.open_time[row, scale] - past.time[row, before]
+            grown = value - max(past.low[row, before], past.foot[row, scale])
+            past.speed[row, scale] = max(past.speed[row, scale], grown / lasted)
 
 
 @compiled
@@ -165,6 +220,7 @@ def _close(row: int, scale: int, past: Past) -> None:
 def _forget(row: int, past: Past) -> None:
     """Start a row anew."""
     past.usual[row] = np.nan
+    past.born[row] = _NONE
     past.open[row, :] = _NONE
     past.kept[row, :] = 0
     past.foot[row, :] = np.nan
@@ -209,6 +265,10 @@ def _rescale(row: int, past: Past, limit: float) -> None:
     ):  # fmt: skip
         for at in range(shares.shape[1]):
             shares[row, at] = shift + factor * shares[row, at]
+    for at in range(SCALES * PEAKS):
+        past.peak_speed[row, at] *= factor
+    for at in range(SCALES):
+        past.speed[row, at] *= factor
     past.used[row] = shift + factor * past.used[row]
     past.fresh[row] = (1 << SCALES) - 1
 
@@ -257,6 +317,8 @@ def take(
             past.usual[row] = (
                 step if np.isnan(usual) else usual + 0.1 * (min(step, 5.0 * usual) - usual)
             )
+        if past.born[row] == _NONE:
+            past.born[row] = now
         past.newest[row] = now
         past.value[row] = value
         if past.mode[row] in (COUNTDOWN, DEADLINE):

@@ -25,11 +25,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dos.detect.columns import Column, Columns
-from dos.detect.forecast.scales import FINEST, PEAKS, POINTS, SCALES, STEP_RATIO, Past
+from dos.detect.forecast.scales import FINEST, PEAKS, POINTS, SCALES, STEP_RATIO, Past, faded
 from dos.kit.compiled import compiled
 from dos.model.telemetry import Float32Array, Float64Array, Int8Array, Int32Array
 
-SIZES = (6, 9, 13, 18, 24)
+SIZES = (8, 12, 17, 24)
 """Lengths of windows that are tried."""
 REACH = 4.0
 """A trend is believed for so many times the length of its window ahead."""
@@ -41,9 +41,17 @@ LEAST_SPREAD = 2e-5
 """Residuals are taken to scatter by so much at least, as a share of the limit."""
 JUMP = 0.5
 """Share of the rise that one step between two points may have."""
-DANGER = 0.9
-"""A ramp that only turned above this share is no comfort for the next one."""
-WOBBLE = 0.1
+LIKE = 0.5
+"""An earlier ramp was of the same sort if it was so many times as fast."""
+ENOUGH = 0.8
+"""Weight of earlier ramps that makes another one usual: one of itself, or two with alarms."""
+STALL = 0.25
+"""A trend has ended when the finer scale shows less than this share of its slope."""
+BLOCK = 3
+"""Points of a piece whose slope is compared with that of its neighbours."""
+TURNS = 0.5
+"""How much of a change of the slope within a window counts for the time ahead."""
+WOBBLE = 0.07
 """Standard deviation of a slope from one window to the next, as a ratio, where nothing shows it."""
 NORMAL_MAD = 1.4826
 
@@ -62,13 +70,14 @@ class Verdict(IntEnum):
     LEVELS_OFF = 4
     """The rise slows down so much that it ends below the limit (Aitken's extrapolation)."""
     USUAL = 5
-    """It has been that high before and came down by itself."""
+    """It has grown as fast and as high before and came down by itself."""
     TOO_FAR = 6
     """The limit is farther than the trend is believed for."""
 
 
 LAYOUT = {
     "verdict": Column(dtype="|i1", initial=Verdict.TOO_FEW, width=SCALES),
+    "steepest": Column(dtype="<f8", initial=float("inf"), width=SCALES),
     "slope": Column(dtype="<f8", width=SCALES),
     "level": Column(dtype="<f8", width=SCALES),
     "level_at": Column(dtype="<f8", width=SCALES),
@@ -79,15 +88,17 @@ LAYOUT = {
     "early": Column(dtype="<f8", initial=float("inf"), width=SCALES),
     "late": Column(dtype="<f8", initial=float("inf"), width=SCALES),
 }
-"""Of each scale: the line (share per second, share at `level_at`), by how much a value may be
-below it before the trend is broken (`slack`), the window in seconds and points, and the time of
-exhaustion with its interval. Times are seconds since the epoch."""
+"""Of each scale: the verdict; the greatest slope that is still likely (`steepest`); the line (share
+per second, share at `level_at`); by how much a value may be below it before the trend is broken
+(`slack`); the window in seconds and points; the time of exhaustion with its interval. Times are
+seconds since the epoch."""
 
 
 class Trends(NamedTuple):
     """The columns of `LAYOUT` as arrays `[row, scale]`, for compiled loops."""
 
     verdict: Int8Array
+    steepest: Float64Array
     slope: Float64Array
     level: Float64Array
     level_at: Float64Array
@@ -200,7 +211,13 @@ def _jumps(share: Float64Array, size: int) -> bool:
 @compiled
 def _asymptote(share: Float64Array, count: int, line: _Line) -> float:
     """Where a slowing rise ends (Aitken's delta-squared over thirds); infinite if it is none."""
-    third = count // 3
+    lowest = 0
+    for i in range(count):
+        if share[i] < share[lowest]:
+            lowest = i
+    third = (lowest + 1) // 3  # of the ramp, not of what lies before its foot
+    if third < 2:
+        return math.inf
     new = _median(share[:third].copy())
     middle = _median(share[third : 2 * third].copy())
     old = _median(share[2 * third : 3 * third].copy())
@@ -209,20 +226,21 @@ def _asymptote(share: Float64Array, count: int, line: _Line) -> float:
     error = line.spread * math.sqrt(6.0 * 1.57 * line.inflation / third)
     if early - late <= 2.0 * error:
         return math.inf
-    return new + max(late, 0.0) ** 2 / (early - late)
+    return float(new + max(late, 0.0) ** 2 / (early - late))
 
 
 @compiled
-def _comfort(row: int, scale: int, past: Past, share: float) -> bool:
-    """Whether earlier ramps went that high and ended by themselves."""
+def _comfort(row: int, scale: int, past: Past, share: float, slope: float) -> bool:
+    """Whether earlier ramps were as fast, went that high, and ended by themselves."""
     rise = past.top[row, scale] - past.foot[row, scale]
     margin = max(0.01, 0.1 * rise)
     weight = 0.0
     for at in range(scale * PEAKS, (scale + 1) * PEAKS):
-        peak = past.peak[row, at]
-        if peak < DANGER and share <= peak + margin:  # false for NaN
-            weight += past.peak_weight[row, at]
-    return weight >= 1.0
+        fast = past.peak_speed[row, at] >= LIKE * slope
+        if fast and share <= past.peak[row, at] + margin:  # false for NaN
+            age = past.open_time[row, scale] - past.peak_time[row, at]
+            weight += faded(past.peak_weight[row, at], age)
+    return weight >= ENOUGH
 
 
 @compiled
@@ -236,15 +254,31 @@ def _saw(row: int, scale: int, past: Past, order: Int32Array, line: _Line, width
 
 
 @compiled
-def _drift(time: Float64Array, share: Float64Array, line: _Line) -> float:
-    """Variance of the slope ahead, for what it changed from the older half to the newer one."""
+def _drift(time: Float64Array, share: Float64Array, line: _Line, ahead: float) -> float:
+    """Variance of the mean slope of the `ahead` seconds to come, beyond the line's own error.
+
+    What grows in lumps goes on in lumps: the slopes between neighbouring pieces scatter, and of
+    such pieces both the window and the time ahead consist. And what changed from the
+    older half of the window to the newer one may change again.
+    """
+    blocks = line.size // BLOCK
+    length, scatter = 0.0, 0.0
+    for k in range(blocks - 1):
+        lasted, grown = 0.0, 0.0
+        for i in range(k * BLOCK, (k + 1) * BLOCK):
+            lasted += (time[i] - time[i + BLOCK]) / BLOCK
+            grown += (share[i] - share[i + BLOCK]) / BLOCK
+        length += lasted / (blocks - 1)
+        scatter += (grown / lasted - line.slope) ** 2 / (blocks - 1)
+    span = -time[line.size - 1]
+    lumps = scatter * length * (1.0 / max(ahead, length) + 1.0 / span)
     half = line.size // 2
-    newer = _theil_sen(time, share, half) if half > 2 else line
-    offset = line.size - half
-    older = _theil_sen(time[offset:], share[offset:], half) if half > 2 else line
+    newer = _theil_sen(time, share, half)
+    older = _theil_sen(time[line.size - half :], share[line.size - half :], half)
     change = newer.slope - older.slope
     by_chance = newer.error**2 + older.error**2
-    return float(max(0.0, change * change - by_chance) + (WOBBLE * line.slope) ** 2)
+    turns = TURNS * max(0.0, change * change - by_chance)
+    return float(lumps + turns + (WOBBLE * line.slope) ** 2)
 
 
 @compiled
@@ -272,6 +306,7 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     count = past.kept[row, scale]
     width = FINEST / 1000.0 * STEP_RATIO**scale
     same = scale + 1 < SCALES and STEP_RATIO * width <= past.usual[row]
+    trends.steepest[row, scale] = math.inf
     if count < SIZES[0] or same:
         return Verdict.TOO_FEW.value
     order = np.empty(count, np.int32)
@@ -285,8 +320,10 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
         share[i] = past.low[row, at]
         rises = rises or (i >= SIZES[0] - 1 and share[0] - share[i] >= LEAST_RISE)
     if not rises:
+        trends.steepest[row, scale] = LEAST_RISE / -time[count - 1]
         return Verdict.FLAT.value
     line = _longest(time, share, count)
+    trends.steepest[row, scale] = line.slope + 2.0 * line.error
     span = -time[line.size - 1]
     if line.slope * span < LEAST_RISE or line.slope < SIGNIFICANCE * line.error:
         return Verdict.FLAT.value
@@ -295,12 +332,16 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     saw = _saw(row, scale, past, order, line, width)
     if _asymptote(share, count, line) + saw < 1.0:
         return Verdict.LEVELS_OFF.value
-    if _comfort(row, scale, past, line.level):
+    if _comfort(row, scale, past, line.level, line.slope):
         return Verdict.USUAL.value
-    likely, early, late = _cross(line, 1.0 - saw - line.level, _drift(time, share, line), z)
-    if likely > REACH * span:
-        return Verdict.TOO_FAR.value
+    room = 1.0 - saw - line.level
+    drift = _drift(time, share, line, room / line.slope)
+    likely, early, late = _cross(line, room, drift, z)
     begin = past.time[row, order[0]]
+    # One that grew all its life may just be starting up.
+    life = begin - past.born[row] / 1000.0
+    if likely > min(max(life / span, 1.0), REACH) * span:
+        return Verdict.TOO_FAR.value
     trends.slope[row, scale] = line.slope
     trends.level[row, scale] = line.level
     trends.level_at[row, scale] = begin
