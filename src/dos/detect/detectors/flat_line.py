@@ -4,8 +4,8 @@ Two things are learned: how often a sample equals the one before, and how long s
 repeats came independently with probability p, a run of n of them would have the probability p^n,
 which is turned into the normal deviation of the same rarity (z²/2 ≈ -n ln p, the tail bound of
 the normal distribution). But repeats come in bursts: an idle night is one long run. So the run
-must also be long against the runs of the series' own past, on the scale of logarithms; the
-smaller of both counts.
+must also be long against the runs of the series' own past, on the scale of logarithms: against
+the usual one, and against the longest that is remembered. The smaller deviation counts.
 
 Values are compared exactly. A series that has hardly ever moved is never judged, so constants are
 no anomalies. A flat line has no direction: deviations are not negative, and there is no band.
@@ -18,7 +18,7 @@ no anomalies. A flat line has no direction: deviations are not negative, and the
     >>> bool(z[:305].max() < 6.0), bool(z[330:].min() > 6.0)
     (True, True)
 
-State: 56 bytes a series. Cost: about 30 vector operations a batch.
+State: 64 bytes a series. Cost: about 30 vector operations a batch.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Config(BaseModel):
     """Samples after which half of what is known of repeats is forgotten."""
     runs_half_life: int = Field(default=200, ge=2, le=100_000)
     """Runs after which half of what is known of their lengths is forgotten."""
+    remember: int = Field(default=50_000, ge=2, le=10_000_000)
+    """Samples after which the longest run is remembered as half as long."""
     moves: int = Field(default=20, ge=2, le=100_000)
     """Times a series must have moved before it is judged."""
 
@@ -60,6 +62,7 @@ class FlatLine:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._rate = 1.0 - 0.5 ** (1.0 / config.half_life)
+        self._fading = 0.5 ** (1.0 / config.remember)
         self._lengths = Calibration(
             prefix="runs", half_life=config.runs_half_life, warm_up=config.moves
         )
@@ -72,6 +75,7 @@ class FlatLine:
             "before": Column(dtype="<f8"),
             "run": Column(dtype="<i8"),
             "repeats": Column(dtype="<f8"),
+            "longest": Column(dtype="<f8"),
             "trust": Column(dtype="<f4", initial=1.0),
         }
 
@@ -85,7 +89,8 @@ class FlatLine:
         run = self._run(columns, row, value)
         share = np.clip(real(columns, "repeats")[row], 1e-3, 1.0)
         rare = np.sqrt(-2.0 * np.maximum(run - 1.0, 0.0) * np.log(share))
-        usual = self._lengths.level(columns, row)
+        longest = np.log(np.maximum(real(columns, "longest")[row], 1.0))
+        usual = np.maximum(self._lengths.level(columns, row), longest)
         sigma = self._lengths.sigma(columns, row, _LEAST)
         long = np.maximum(np.log(np.maximum(run, 1.0)) - usual, 0.0) / sigma
         ready = usable(value) & self._lengths.ready(columns, row)
@@ -124,6 +129,10 @@ class FlatLine:
             worth[known & ~same].astype(np.float64),
             _LEAST,
         )
+        longest = real(columns, "longest")
+        beyond = np.maximum(run[over] - longest[over], 0.0)
+        longest[over] += worth[known & ~same] * beyond
+        longest[row] *= self._fading
         rate = np.maximum(self._rate, 1.0 / (count[row] + 1.0)) * weight
         repeats[row] += np.where(known, rate * (same - repeats[row]), 0.0)
         run[row] = np.where(same, run[row] + 1, 1)
