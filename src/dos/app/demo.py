@@ -46,6 +46,8 @@ STEP = 1.0
 """Seconds between two samples."""
 WARM_UP = 1800.0
 """Seconds of healthy past that the baseline is learned from before the start."""
+LOG_LINES = 20
+"""Of a step, about, each for as many as there would be."""
 WIND_DOWN = 180.0
 """Simulated seconds after the end that open incidents get to resolve."""
 VIRTUAL_START = Millis(1_767_623_400_000)
@@ -218,6 +220,7 @@ class _Demo:
                         "seed": options.seed,
                         "step": STEP,
                         "history": WARM_UP,
+                        "logs": LOG_LINES,
                         "start": to_rfc3339(self._start),
                         "scenario": [fault.model_dump() for fault in faults],
                     }

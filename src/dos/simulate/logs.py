@@ -1,12 +1,15 @@
 """Structured logs of a simulation: what its services would have written in the last tick.
 
 How often each template comes up follows from the physics (`occasions`); the lines are drawn from
-that with dice of their own. There are far more lines than anybody wants: at most so many are kept
-of each tick, and each says for how many it stands. Lines about sampled requests carry their trace.
+that with dice of their own, thrown anew at each tick: what a tick's lines are does not depend on
+whether those of earlier ticks were asked for. There are far more lines than anybody wants: at most
+so many are kept of each tick, and each says for how many it stands. Lines about sampled requests
+carry their trace.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -93,8 +96,8 @@ class LogWriter:
         self, simulation: Simulation, fleet: Fleet, *, seed: int = 0, most: int = 200
     ) -> None:
         self._simulation, self._fleet, self._most = simulation, fleet, most
-        self._rng = Random(f"logs/{seed}")  # noqa: S311  a simulation, not a secret
-        self._draws = np.random.default_rng([seed, 3])
+        self._seed = seed
+        self._throw()
         physics = simulation.physics
         self._calls = {
             (int(physics.caller[at]), physics.services[int(physics.callee[at])].name): at
@@ -116,6 +119,7 @@ class LogWriter:
         played = self._simulation.last
         if played is None:
             return []
+        self._throw()
         new_code = self._new_code()
         records = [
             *self._of_platform(played),
@@ -124,6 +128,18 @@ class LogWriter:
             *self._of_all(played, new_code),
         ]
         return sorted(records, key=lambda record: record.time)
+
+    def pass_over(self) -> None:
+        """The last tick goes by without its lines; the next ones are none the wiser."""
+        played = self._simulation.last
+        if played is not None:  # who came and went, and which breakers are open, is remembered
+            deque(self._of_platform(played), maxlen=0)
+            deque(self._of_breakers(played), maxlen=0)
+
+    def _throw(self) -> None:
+        now = self._simulation.now
+        self._rng = Random(f"logs/{self._seed}/{now}")  # noqa: S311  a simulation, not a secret
+        self._draws = np.random.default_rng([self._seed, 3, now])
 
     def _of_all(self, played: Played, new_code: BoolArray) -> Iterator[Record]:
         """Lines drawn at the rates of the physics."""

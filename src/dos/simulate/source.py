@@ -22,8 +22,10 @@ from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
 from dos.kit.plugins import Plugin
 from dos.model.change import Change
+from dos.model.telemetry import SampleFrame
 from dos.simulate.engine import Simulation
 from dos.simulate.faults import FaultType
+from dos.simulate.log_stream import LogStream
 from dos.simulate.scenario import (
     Dice,
     Incidents,
@@ -35,6 +37,7 @@ from dos.simulate.scenario_file import read_scenario
 from dos.simulate.workload import Workload
 from dos.simulate.worlds import world
 
+_LOG_PAST = 600 * SECOND
 _CHUNK_SAMPLES = 120_000
 """Samples in one frame of back-fill, about."""
 
@@ -86,6 +89,9 @@ class Config(BaseModel):
     """Whether the machines that the services run on are measured too."""
     replicas: bool = False
     """Whether each replica of a service is measured too."""
+    logs: int = Field(default=0, ge=0, le=10_000)
+    """Log lines of a step, about, each for as many as there would be; 0 for none. They begin with
+    the last ten minutes of `history`."""
     graph_every: Duration = Field(default=300.0, gt=0)
     """How often entities and edges are confirmed."""
     day_amplitude: float = Field(default=0.35, ge=0, lt=0.8)
@@ -138,6 +144,7 @@ class SimulatorSource:
         self._simulation: Simulation | None = None
         self._stream: Iterator[tuple[Millis, Delivery]] | None = None
         self._pending: tuple[Millis, Delivery] | None = None
+        self._lines: LogStream | None = None
         self._changes_told = 0
         self._resume_after: Millis | None = None
         if isinstance(config.scenario, Path):
@@ -199,22 +206,47 @@ class SimulatorSource:
 
     def _sequence(self) -> Iterator[tuple[Millis, Delivery]]:
         simulation, origin = self.simulation, self.origin
+        begin = Millis(origin - _LOG_PAST if self._config.logs else origin)
         if self._resume_after is not None:
-            simulation.fast_forward(self._resume_after)
+            simulation.fast_forward(min(self._resume_after, begin))
+            self._write_lines(begin)
+            self._pass_over(self._resume_after)
             self._changes()  # these were told before
         first = Millis(max(origin, simulation.now))
         yield first, self._graph()
         chunk = max(1, _CHUNK_SAMPLES // len(simulation.series))
-        while simulation.now < origin:
-            left = (origin - simulation.now) // self._step
+        while simulation.now < begin:
+            left = -(-(begin - simulation.now) // self._step)
             frame = simulation.ticks(min(chunk, left))
             yield origin, Delivery(frame=frame, changes=self._changes(), history=True)
+        self._write_lines(begin)
+        while simulation.now < origin:
+            frame = simulation.tick()
+            yield origin, self._told(frame, history=True)
         per_graph = max(1, round(self._config.graph_every / self._config.step))
         for step in count(1):
             frame = simulation.tick()
-            yield simulation.now, Delivery(frame=frame, changes=self._changes())
+            yield simulation.now, self._told(frame)
             if step % per_graph == 0:
                 yield simulation.now, self._graph()
+
+    def _write_lines(self, begin: Millis) -> None:
+        """Services write log lines from now on, if `begin` has come."""
+        if self._config.logs and self._lines is None and self.simulation.now >= begin:
+            self._lines = LogStream(self.simulation, seed=self._config.seed, most=self._config.logs)
+
+    def _pass_over(self, until: Millis) -> None:
+        """Play what was told before, for a run that goes on."""
+        if self._lines is None:
+            self.simulation.fast_forward(until)
+        while self._lines is not None and self.simulation.now + self._step <= until:
+            self.simulation.fast_forward(Millis(self.simulation.now + self._step))
+            self._lines.pass_over()
+
+    def _told(self, frame: SampleFrame, *, history: bool = False) -> Delivery:
+        """What there is to tell of the last tick."""
+        lines = None if self._lines is None else self._lines.lines()
+        return Delivery(frame=frame, changes=self._changes(), logs=lines, history=history)
 
     def _changes(self) -> tuple[Change, ...]:
         """Changes not told of yet."""

@@ -112,9 +112,9 @@ class LogDetector:
         for bucket, lines in self._stretches(batch, now):
             self._advance(bucket, findings, scores, history=history)
             self._take(lines)
-        if self._state.bucket >= 0:
-            self._advance(now // self._every, findings, scores, history=history)
-            if batch is not None and len(batch) and not history:
+        if self._state.bucket >= 0 and not history:  # the past may come in parts
+            self._advance(now // self._every, findings, scores, history=False)
+            if batch is not None and len(batch):
                 findings += self._start(self._judge.verdict(self._state), now)
         return LogStep(findings=tuple(findings), scores=tuple(scores))
 
