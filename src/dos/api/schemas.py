@@ -193,6 +193,7 @@ class AnomalyOut(Wire):
         default=None,
         description="Estimated share of healthy samples that are at least as strange, 0 to 1.",
     )
+    detail: str = Field(default="", description="What was seen in log lines, in words.")
 
 
 class EvidenceOut(Wire):

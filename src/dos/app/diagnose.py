@@ -19,7 +19,7 @@ from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId
 from dos.model.incident import Incident
 from dos.model.registry import SeriesRegistry
-from dos.model.rootcause import RootCause
+from dos.model.rootcause import Evidence, EvidenceKind, Hypothesis, RootCause, Stance
 from dos.rca.base import Ranker
 from dos.rca.case import Case
 from dos.storage.base import History
@@ -80,6 +80,7 @@ class Diagnosis:
         root = cause.top.entity if cause.top else None
         mine = [one for one in anomalies if one.entity in incident.entities]
         impact = assess(incident.entities, root, graph, self.impact, mine)
+        cause = replace(cause, ranked=tuple(_with_lines(one, mine, now) for one in cause.ranked))
         title = f"{root}: probable cause of trouble" if root else incident.title
         if root and len(incident.entities) > 1:
             title = f"{root}: probable cause of trouble in {len(incident.entities)} services"
@@ -146,6 +147,25 @@ class Diagnosis:
                 distance[near] = min(steps, distance.get(near, steps))
         ordered = sorted(distance, key=lambda entity: (distance[entity], entity))
         return ordered[: self.config.max_entities]
+
+
+def _with_lines(hypothesis: Hypothesis, anomalies: Sequence[Anomaly], now: Millis) -> Hypothesis:
+    """`hypothesis` with what its entity wrote, for people: the ranker has seen how unusual it is."""
+    said = tuple(
+        Evidence(
+            stance=Stance.FOR,
+            kind=EvidenceKind.LOG,
+            text=one.detail,
+            weight=0.0,
+            entity=one.entity,
+            metric=one.metric,
+            start=one.started_at,
+            end=now,
+        )
+        for one in anomalies
+        if one.detail and one.entity == hypothesis.entity
+    )
+    return replace(hypothesis, evidence=(*hypothesis.evidence, *said)) if said else hypothesis
 
 
 def _leader(cause: RootCause) -> EntityId | None:

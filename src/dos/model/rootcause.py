@@ -26,6 +26,7 @@ class EvidenceKind(StrEnum):
     DEPENDENTS_ABNORMAL = "dependents_abnormal"
     CHANGE = "change"
     INTERNAL_SIGNAL = "internal_signal"
+    LOG = "log"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
