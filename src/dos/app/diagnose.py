@@ -150,7 +150,7 @@ class Diagnosis:
 
 
 def _with_lines(hypothesis: Hypothesis, anomalies: Sequence[Anomaly], now: Millis) -> Hypothesis:
-    """`hypothesis` with what its entity wrote, for people: the ranker has seen how unusual it is."""
+    """`hypothesis` with what its entity wrote, for people: the ranker has seen how rare it is."""
     said = tuple(
         Evidence(
             stance=Stance.FOR,
