@@ -28,7 +28,7 @@ from dos.ingest.base import Source
 from dos.kit.clock import SECOND, Clock
 from dos.model.registry import SeriesRegistry
 from dos.rca.base import Ranker
-from dos.storage.base import History, Store
+from dos.storage.base import History, LongHistory, Store
 from dos.storage.history.ring import RingHistory
 from dos.storage.history.segments import SegmentHistory
 from dos.storage.memory import MemoryStore
@@ -158,6 +158,11 @@ def open_recorded_log(recording: Path) -> StreamLog:
         CorruptDataError: It is damaged.
     """
     return SegmentLog(recording / "intake", read_only=True)
+
+
+def open_long_history(directory: Path) -> LongHistory:
+    """The long history that a run keeps in `directory`, to be read."""
+    return SegmentHistory(directory / "history")
 
 
 def open_checkpoints(directory: Path | None) -> CheckpointStore:

@@ -20,7 +20,7 @@ from dos.model.feedback import Feedback, FeedbackKind
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import AlertId, EntityId, FeedbackId, IncidentId, SeriesId
 from dos.model.incident import Incident, IncidentState
-from dos.model.telemetry import Float32Array, Int64Array, MetricBatch
+from dos.model.telemetry import Float32Array, Int64Array, MetricBatch, Series
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,4 +220,24 @@ class History(Protocol):
 
     def window(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> Window:
         """Samples of `series` in `[start, end]`, clipped to what is kept. Unknown ids are NaN."""
+        ...
+
+
+class LongHistory(Protocol):
+    """Samples of weeks and months, to be read in stretches. May be slow: it reads files."""
+
+    def series(self) -> Sequence[Series]:
+        """All series with samples here, in order of their ids."""
+        ...
+
+    def span(self) -> tuple[Millis, Millis] | None:
+        """From when to when there may be samples; None where there are none."""
+        ...
+
+    def read(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> MetricBatch:
+        """Samples of `series` in `[start, end]`, sorted by `(series_id, timestamp)`.
+
+        Raises:
+            CorruptDataError: A file is damaged; names it.
+        """
         ...

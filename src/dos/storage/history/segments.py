@@ -150,6 +150,12 @@ class SegmentHistory:
         inside = (samples.timestamp >= start) & (samples.timestamp <= end)
         return sorted_unique(_only(samples, inside & np.isin(samples.series_id, wanted)))
 
+    def span(self) -> tuple[Millis, Millis] | None:
+        """From when to when the files reach; None when there is none yet."""
+        with self._files:
+            there = list(segments(self._directory))
+        return (there[0].start, there[-1].end) if there else None
+
     def check(self) -> Sequence[CorruptDataError]:
         """Read every segment; returns an error, which names the file, for each damaged one."""
         found = []

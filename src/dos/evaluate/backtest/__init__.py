@@ -1,0 +1,1 @@
+"""Backtests: what the pipeline would have decided on recorded history, under any configuration."""
