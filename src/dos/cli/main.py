@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dos.cli import backtest, bench, config, demo, replay, serve, train
+from dos.cli import backtest, bench, config, demo, logs, replay, serve, train
 from dos.cli.output import OK, DosGroup
 from dos.kit.version import __version__
 
@@ -53,6 +53,7 @@ def options(
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
+app.command("logs")(logs.logs)
 app.command("backtest")(backtest.backtest)
 app.command("check-config")(config.check_config)
 app.add_typer(bench.app, name="bench")
