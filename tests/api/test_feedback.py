@@ -48,6 +48,13 @@ def test_an_anomaly_alone_can_be_labelled(client: TestClient, backend: FakeBacke
     assert len(said.signals) == 1
 
 
+def test_a_dry_run_hands_nothing_over(client: TestClient, backend: FakeBackend) -> None:
+    told = {"kind": "false", "author": "ann", "incident_id": "inc-2"}
+    answer = client.post(f"{PATH}?dry_run=true", json=told)
+    assert len(answer.json()["signals"]) == 2
+    assert backend.offered == []
+
+
 def test_planned_work_names_entities_and_time(client: TestClient, backend: FakeBackend) -> None:
     work = {
         "kind": "maintenance",

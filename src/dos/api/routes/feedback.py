@@ -114,14 +114,19 @@ async def get_feedback(feedback_id: FeedbackId, backend: BackendDep) -> Feedback
     openapi_extra={"security": [{}]},  # beside the token: none configured, none needed
     responses=problems(400, 401, 403, 404, 413, 415, 422, 503),
 )
-async def give_feedback(backend: BackendDep, said: FeedbackIn) -> FeedbackOut:
+async def give_feedback(
+    backend: BackendDep,
+    said: FeedbackIn,
+    dry_run: Annotated[bool, Query(description="Only show what it would be about.")] = False,
+) -> FeedbackOut:
     """Hand it to the pipeline, which takes it in like any other input, so that it is recorded.
 
     It counts from the pipeline's next step on; the answer has its id. What it would change can be
     tried on the past first, with `dos feedback add --dry-run`.
     """
     feedback = await _about(backend, said)
-    _hand_over(backend, feedback)
+    if not dry_run:
+        _hand_over(backend, feedback)
     return FeedbackOut.model_validate(feedback)
 
 
