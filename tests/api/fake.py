@@ -27,6 +27,13 @@ from dos.model.anomaly import Anomaly, Direction
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity, EntityKind
 from dos.model.events import Decisions, Event, Recorded
+from dos.model.forecast import (
+    Forecast,
+    ForecastId,
+    ForecastKind,
+    ForecastReason,
+    ForecastState,
+)
 from dos.model.graph import Edge, EdgeKind, GraphSnapshot
 from dos.model.ids import AlertId, AnomalyId, ChangeId, EntityId, IncidentId, SeriesId
 from dos.model.impact import Affected, Impact, Severity
@@ -82,6 +89,37 @@ SPECS = [
         ("error_ratio", (("code", "500"),), Role.ERRORS, "ratio"),
     ]
 ]
+
+
+FORECASTS = tuple(
+    Forecast(
+        id=ForecastId(f"fct-{number}"),
+        series_id=SeriesId(number),
+        entity=entity,
+        metric="disk_usage",
+        labels=(("volume", "data"),),
+        kind=ForecastKind.DISK,
+        state=state,
+        reason=ForecastReason.RUNS_OUT,
+        at=at(3),
+        value=0.9,
+        limit=1.0,
+        unit="ratio",
+        used=0.9,
+        growth=1e-5,
+        exhausted_at=at(3 + 170),
+        earliest=at(3 + 150),
+        latest=None if number else at(3 + 200),
+        coverage=0.8,
+        window=7200.0,
+        points=24,
+        alarmed_at=at(1) if state is ForecastState.CRITICAL else None,
+        title=f"{entity}: disk full in 2h50m (disk_usage)",
+    )
+    for number, (entity, state) in enumerate(
+        [(DB, ForecastState.CRITICAL), (CART, ForecastState.WATCHED)]
+    )
+)
 
 
 def anomaly(number: int, entity: EntityId, minutes: float, **changed: object) -> Anomaly:
@@ -333,6 +371,9 @@ class FakeBackend:
 
     def service(self, entity: EntityId) -> ServiceStatus | None:
         return next((one for one in self.statuses if one.entity.id == entity), None)
+
+    def forecasts(self) -> Sequence[Forecast]:
+        return FORECASTS
 
     def graph(self) -> GraphSnapshot:
         return GraphSnapshot(version=1, at=at(3), entities=ENTITIES, edges=EDGES)

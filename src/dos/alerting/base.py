@@ -69,6 +69,10 @@ class AlertingConfig(BaseModel):
     changed. A rise in severity and a resolve are always sent at once."""
     default_severity: Severity = Severity.SEV3
     """Severity of an incident whose impact is not known."""
+    forecast_warning: Severity = Severity.SEV4
+    """Severity of a forecast, for example of a full disk, that leaves time for working hours."""
+    forecast_critical: Severity = Severity.SEV2
+    """Severity of a forecast that something runs out soon."""
     external_url: str = ""
     """Where people reach this DOS, for links in notifications, for example
     `https://dos.example.com`. Without it notifications carry the path only."""

@@ -4,25 +4,27 @@ A plain synchronous state machine. `observe` takes an incident as of its last ch
 passing of time; both return events. Notifications leave as `NotificationQueued`, committed with
 everything else of the step, and are delivered by `dos.alerting.dispatch`.
 
-An incident makes one alert. A receiver hears of it when it begins, when it is worse than what
-the receiver knows, when another root cause is named (at most once per `update_interval`), and
-when it is over. Who was told that it began is remembered with the alert and not looked up in
-the configuration: the resolve goes to exactly those.
+An incident makes one alert, and so does a forecast that something runs out. A receiver hears of it
+when it begins, when it is worse than what the receiver knows, when another root cause is named (at
+most once per `update_interval`), and when it is over. Who was told that it began is remembered with
+the alert and not looked up in the configuration: the resolve goes to exactly those.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
-from dos.alerting import message
+from dos.alerting import matter, message
 from dos.alerting.base import AlertingConfig, Receiver
 from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.matter import FORECAST, Matter
 from dos.alerting.state import BookState, Firing, Told, decode, encode
 from dos.kit.clock import SECOND, Millis
 from dos.model.alert import Alert, AlertState, Notification
 from dos.model.events import AlertChanged, Event, NotificationQueued
+from dos.model.forecast import Forecast, ForecastState
 from dos.model.ids import AlertId, derive_id
 from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentState
@@ -58,13 +60,35 @@ class AlertBook:
             and a `NotificationQueued` for each receiver that is to be told.
         """
         known = self._state.firing.get(incident.id)
-        if incident.state is IncidentState.RESOLVED:
-            return self._resolve(known, incident, now) if known else []
-        if known is None:
-            return self._fire(incident, now)
-        before = known.alert.labels
-        self._refresh(known, incident, now)
-        return self._tell(known, now, changed=known.alert.labels != before)
+        severity = self._severity(incident, known.alert if known else None)
+        about = matter.of_incident(incident, severity, self._config.external_url)
+        return self._take(known, about, now, over=incident.state is IncidentState.RESOLVED)
+
+    def foresee(self, forecast: Forecast, now: Millis) -> list[Event]:
+        """Take in a forecast whose alarm began, became critical or ended; returns as `observe`."""
+        known = self._state.firing.get(forecast.id)
+        severity = self._config.forecast_warning
+        if forecast.state is ForecastState.CRITICAL:
+            severity = self._config.forecast_critical
+        if forecast.state is ForecastState.OVER and known:
+            severity = known.alert.severity
+        about = matter.of_forecast(forecast, severity, self._config.external_url)
+        return self._take(known, about, now, over=forecast.state is ForecastState.OVER)
+
+    def withdraw(self, alive: Collection[str], now: Millis) -> list[Event]:
+        """Resolve alerts about forecasts that are not among `alive`: nobody will end them."""
+        events: list[Event] = []
+        for key, firing in list(self._state.firing.items()):
+            if firing.alert.incident_id is None and key not in alive:
+                facts = matter.withdrawn(firing.alert.annotations)
+                firing.alert = replace(firing.alert, annotations=facts, updated_at=now)
+                events += self._resolve(key, firing, now, now)
+        return events
+
+    @property
+    def foretells(self) -> bool:
+        """Whether an alert about a forecast fires."""
+        return any(one.alert.incident_id is None for one in self._state.firing.values())
 
     def tick(self, now: Millis) -> list[Event]:
         """Send what was put off and is due. Cost: O(firing alerts)."""
@@ -98,13 +122,13 @@ class AlertBook:
         for one in notified:
             by_alert.setdefault(one.alert.id, []).append(one)
         for alert in alerts:
-            incident = alert.incident_id
-            if alert.state is not AlertState.FIRING or incident is None:
+            key = alert.incident_id or dict(alert.labels).get(FORECAST)
+            if alert.state is not AlertState.FIRING or key is None:
                 continue
-            if incident in self._state.firing:
+            if key in self._state.firing:
                 continue
             self._state.serial += 1
-            self._state.firing[incident] = _adopted(alert, by_alert.get(alert.id, []))
+            self._state.firing[key] = _adopted(alert, by_alert.get(alert.id, []))
 
     def dump(self) -> bytes:
         """The whole state, exactly; see `load`."""
@@ -118,39 +142,48 @@ class AlertBook:
         """
         self._state = decode(data)
 
-    def _fire(self, incident: Incident, now: Millis) -> list[Event]:
+    def _take(self, known: Firing | None, about: Matter, now: Millis, *, over: bool) -> list[Event]:
+        """Something people are told of began, changed, or is `over`."""
+        if known is None:
+            return [] if over else self._fire(about, now)
+        before = known.alert.labels
+        self._refresh(known, about, now)
+        if over:
+            return self._resolve(about.key, known, about.ends_at, now)
+        return self._tell(known, now, changed=known.alert.labels != before)
+
+    def _fire(self, about: Matter, now: Millis) -> list[Event]:
         self._state.serial += 1
-        fingerprint = fingerprint_of(message.identity(incident))
-        severity = self._severity(incident, None)
+        fingerprint = fingerprint_of(about.identity)
         wait_until = Millis(now + round(self._config.group_wait * SECOND))
         firing = Firing(
             alert=Alert(
                 id=AlertId(derive_id("alr", fingerprint, now, self._state.serial)),
                 fingerprint=fingerprint,
                 state=AlertState.FIRING,
-                severity=severity,
-                labels=message.labels(incident, severity),
-                annotations=message.annotate(incident, severity, self._config.external_url),
-                starts_at=incident.began_at,
+                severity=about.severity,
+                labels=about.labels,
+                annotations=about.annotations,
+                starts_at=about.starts_at,
                 updated_at=now,
-                incident_id=incident.id,
+                incident_id=about.incident_id,
             ),
-            cause=_cause(incident),
+            cause=about.cause,
             wait_until=wait_until,
         )
-        self._state.firing[incident.id] = firing
+        self._state.firing[about.key] = firing
         return self._tell(firing, now, changed=True)
 
-    def _refresh(self, firing: Firing, incident: Incident, now: Millis) -> None:
-        severity = self._severity(incident, firing.alert)
+    @staticmethod
+    def _refresh(firing: Firing, about: Matter, now: Millis) -> None:
         firing.alert = replace(
             firing.alert,
-            severity=severity,
-            labels=message.labels(incident, severity),
-            annotations=message.annotate(incident, severity, self._config.external_url),
+            severity=about.severity,
+            labels=about.labels,
+            annotations=about.annotations,
             updated_at=now,
         )
-        firing.cause = _cause(incident)
+        firing.cause = about.cause
 
     def _severity(self, incident: Incident, known: Alert | None) -> Severity:
         if incident.impact:
@@ -203,9 +236,10 @@ class AlertBook:
         )
         return _queued(firing, receiver, alert, now)
 
-    def _resolve(self, firing: Firing, incident: Incident, now: Millis) -> list[Event]:
-        self._refresh(firing, incident, now)
-        ended = Millis(max(firing.alert.starts_at, incident.resolved_at or now))
+    def _resolve(
+        self, key: str, firing: Firing, ends_at: Millis | None, now: Millis
+    ) -> list[Event]:
+        ended = Millis(max(firing.alert.starts_at, ends_at or now))
         alert = replace(firing.alert, state=AlertState.RESOLVED, ends_at=ended)
         events: list[Event] = [AlertChanged(alert=alert)]
         for receiver in sorted(firing.told):
@@ -214,7 +248,7 @@ class AlertBook:
         for one in self._config.receivers:
             if one.name not in firing.told:
                 record(firing.decisions, one.name, Reason.RESOLVED_UNTOLD, now)
-        del self._state.firing[incident.id]
+        del self._state.firing[key]
         closed = self._state.closed
         closed[alert.id] = firing.decisions
         for oldest in list(closed)[:-_CLOSED_KEPT]:
@@ -226,11 +260,6 @@ def fingerprint_of(labels: Iterable[tuple[str, str]]) -> str:
     """Hash of `labels`, 16 hexadecimal digits as in Alertmanager; their order does not matter."""
     text = "\x1f".join(f"{name}\x1e{value}" for name, value in sorted(labels))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _cause(incident: Incident) -> str | None:
-    top = incident.root_cause.top if incident.root_cause else None
-    return top.entity if top else None
 
 
 def _with_update(alert: Alert, update: str) -> Alert:

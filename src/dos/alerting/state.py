@@ -10,7 +10,7 @@ from dos.alerting.decision import Decision
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import Alert
-from dos.model.ids import AlertId, IncidentId
+from dos.model.ids import AlertId
 from dos.model.impact import Severity
 
 
@@ -50,7 +50,8 @@ class BookState:
 
     serial: int = 0
     """Alerts fired so far; part of their ids."""
-    firing: dict[IncidentId, Firing] = field(default_factory=dict)
+    firing: dict[str, Firing] = field(default_factory=dict)
+    """By the id of what it is about: an incident or a forecast."""
     closed: dict[AlertId, list[Decision]] = field(default_factory=dict)
     """Decisions about alerts that are over, oldest first; the newest few hundred."""
 

@@ -25,6 +25,7 @@ from dos.api.routes import (
     changes,
     collect,
     feedback,
+    forecasts,
     graph,
     health,
     incidents,
@@ -58,6 +59,7 @@ _TAGS = [
         "name": "incidents",
         "description": "Anomalies, incidents, and changes that may explain them.",
     },
+    {"name": "forecasts", "description": "What runs out, and when."},
     {"name": "alerts", "description": "Alerts and what was sent about them."},
     {"name": "feedback", "description": "What people say about decisions, and planned work."},
     {"name": "analysis", "description": "Anomalies and ranked causes on demand."},
@@ -108,7 +110,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     v1 = APIRouter(prefix="/api/v1")
     for part in (services, graph, series, anomalies, incidents, alerts, changes, feedback):
         v1.include_router(part.router)
-    for part in (sources, stream, simulation):
+    for part in (forecasts, sources, stream, simulation):
         v1.include_router(part.router)
     app.include_router(v1)
     describe(app)

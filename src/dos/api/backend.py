@@ -16,6 +16,7 @@ from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.model.anomaly import Anomaly
+from dos.model.forecast import Forecast
 from dos.model.graph import EdgeEvidence, GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
 from dos.model.overview import ServiceStatus
@@ -121,6 +122,10 @@ class Backend(Protocol):
 
     def service(self, entity: EntityId) -> ServiceStatus | None:
         """One entity now, or None when it was never seen."""
+        ...
+
+    def forecasts(self) -> Sequence[Forecast]:
+        """What runs out, as of now: all that grows towards a limit, soonest first."""
         ...
 
     def graph(self) -> GraphSnapshot:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
+from dos.api.forecast_schema import ForecastOut
 from dos.api.wire import Labels, Number, Time, Wire
 from dos.ingest.base import SourceHealth, SourceStatus
 from dos.kit.clock import SECOND, Millis
@@ -20,7 +21,6 @@ from dos.model.alert import AlertState
 from dos.model.anomaly import Direction
 from dos.model.change import ChangeKind
 from dos.model.entity import EntityKind
-from dos.model.events import Recorded
 from dos.model.feedback import FeedbackKind
 from dos.model.graph import EdgeKind, GraphSnapshot
 from dos.model.ids import (
@@ -308,6 +308,14 @@ class IncidentOut(Wire):
     merged_into: IncidentId | None
 
 
+class IncidentDetail(IncidentOut):
+    """An incident, with what is about to run out in it."""
+
+    forecasts: tuple[ForecastOut, ...] = Field(
+        default=(), description="What its entities run out of now; empty once it is over."
+    )
+
+
 class AlertOut(Wire):
     """Something a person is told once, and told when it is over."""
 
@@ -429,93 +437,6 @@ class SourceOut(Wire):
         age = None if newest is None else max(0, now - newest) / SECOND
         known = {one.name: getattr(status, one.name) for one in fields(status)}
         return SourceOut.model_validate({**known, "sample_age_seconds": age})
-
-
-class NotificationOut(Wire):
-    """A notification as it was queued."""
-
-    id: str
-    receiver: str
-    alert: AlertOut
-    created_at: Time
-
-
-class _EventOut(Wire):
-    seq: int = Field(description="1, 2, 3, … without gaps; the event's id on the stream.")
-    at: Time
-
-
-class TopologyChangedOut(_EventOut):
-    """Entities or edges appeared, changed or went."""
-
-    type: Literal["topology_changed"]
-    version: int
-    entities: tuple[EntityOut, ...]
-    edges: tuple[EdgeOut, ...]
-    gone: tuple[EdgeOut, ...]
-
-
-class ChangeSeenOut(_EventOut):
-    """A change of the watched system was reported."""
-
-    type: Literal["change_seen"]
-    change: ChangeOut
-
-
-class FeedbackChangedOut(_EventOut):
-    """Somebody gave feedback, or undid it."""
-
-    type: Literal["feedback_changed"]
-    feedback: FeedbackOut
-
-
-class AnomalyEventOut(_EventOut):
-    """A series became abnormal, or normal again."""
-
-    type: Literal["anomaly_started", "anomaly_ended"]
-    anomaly: AnomalyOut
-
-
-class IncidentChangedOut(_EventOut):
-    """An incident was opened, updated or resolved."""
-
-    type: Literal["incident_changed"]
-    incident: IncidentOut
-
-
-class AlertChangedOut(_EventOut):
-    """An alert fired, changed or was resolved."""
-
-    type: Literal["alert_changed"]
-    alert: AlertOut
-
-
-class NotificationQueuedOut(_EventOut):
-    """A notification was put into the outbox."""
-
-    type: Literal["notification_queued"]
-    notification: NotificationOut
-
-
-EventOut = Annotated[
-    TopologyChangedOut
-    | ChangeSeenOut
-    | FeedbackChangedOut
-    | AnomalyEventOut
-    | IncidentChangedOut
-    | AlertChangedOut
-    | NotificationQueuedOut,
-    Field(discriminator="type"),
-]
-
-EVENT_OUT: TypeAdapter[EventOut] = TypeAdapter(EventOut)
-
-
-def event_out(recorded: Recorded) -> EventOut:
-    """A recorded event with its own fields beside `seq` and `at`."""
-    event = recorded.event
-    own = {one.name: getattr(event, one.name) for one in fields(event)}
-    return EVENT_OUT.validate_python({"seq": recorded.seq, "at": recorded.at, **own})
 
 
 def incident_summaries(incidents: Sequence[Incident]) -> list[IncidentSummary]:

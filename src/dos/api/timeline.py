@@ -15,6 +15,7 @@ from dos.model.events import (
     AnomalyStarted,
     ChangeSeen,
     FeedbackChanged,
+    ForecastChanged,
     IncidentChanged,
     NotificationQueued,
     Recorded,
@@ -31,6 +32,7 @@ _TYPES = frozenset(
         "alert_changed",
         "notification_queued",
         "feedback_changed",
+        "forecast_changed",
     }
 )
 _BATCH = 1000
@@ -41,7 +43,7 @@ _MARGIN = HOUR
 async def incident_events(
     store: Store, incident: Incident, *, after: int, limit: int
 ) -> Sequence[Recorded]:
-    """Events about `incident`, its anomalies and its alerts, oldest first.
+    """Events about `incident`, its anomalies, alerts and forecasts, oldest first.
 
     Args:
         store: Where the events are.
@@ -89,5 +91,7 @@ def _concerns(recorded: Recorded, incident: Incident) -> bool:
             return notification.alert.incident_id == incident.id
         case FeedbackChanged(feedback=said):
             return said.incident_id == incident.id
+        case ForecastChanged(forecast=forecast):
+            return forecast.entity in incident.entities
         case TopologyChanged() | ChangeSeen():
             return False

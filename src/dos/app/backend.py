@@ -14,6 +14,7 @@ from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.kit.version import __version__
+from dos.model.forecast import Forecast
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
 from dos.model.overview import ServiceStatus
@@ -91,6 +92,12 @@ class SentinelBackend:
     def service(self, entity: EntityId) -> ServiceStatus | None:
         """One entity now."""
         return next((one for one in self.services() if one.entity.id == entity), None)
+
+    def forecasts(self) -> Sequence[Forecast]:
+        """What runs out, as of now."""
+        with self._sentinel.runner.lock:
+            forecaster = self._sentinel.runner.pipeline.parts.forecaster
+            return forecaster.current(self._sentinel.clock.now())
 
     def graph(self) -> GraphSnapshot:
         """The dependency graph now."""

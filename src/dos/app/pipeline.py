@@ -22,6 +22,7 @@ from dos.app.log_watch import LogWatch
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel, EngineState
 from dos.detect.feedback import FeedbackBook
+from dos.detect.forecast.forecaster import Forecaster
 from dos.incidents.correlate import Correlator
 from dos.kit.clock import HOUR, SECOND, Millis
 from dos.kit.telemetry import stage
@@ -35,6 +36,7 @@ from dos.model.events import (
     Decisions,
     Event,
     FeedbackChanged,
+    ForecastChanged,
     IncidentChanged,
     Recorded,
 )
@@ -61,6 +63,7 @@ class Parts:
     kernel: DetectKernel
     host: LocalHost[EngineState]
     logs: LogWatch
+    forecaster: Forecaster
     feedback: FeedbackBook
     correlator: Correlator
     diagnosis: Diagnosis
@@ -100,6 +103,8 @@ class Pipeline:
             findings = parts.host.step(intake.metrics, history=intake.history)
             events += self._anomalies(findings, now)
             events += self._logs(intake)
+        with stage("forecast"):
+            parts.forecaster.take(intake.metrics)
         if not intake.history:
             with stage("correlate"):
                 events += self._stale(now)
@@ -109,6 +114,7 @@ class Pipeline:
                     events += self._follow(incident, graph, now)
                 events += self._reassess(graph, now)
             with stage("alert"):
+                events += self._forecasts(now)
                 events += parts.book.tick(now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
@@ -142,7 +148,9 @@ class Pipeline:
         if busy or news:
             return False
         samples = MetricBatch.joined([one.metrics for one in intakes])
-        if not parts.host.step_if_quiet(samples):
+        forecasts = parts.forecaster.dump()
+        if not self._nothing_runs_out(intakes) or not parts.host.step_if_quiet(samples):
+            parts.forecaster.restore(forecasts)
             return False
         parts.history.append(samples)
         _keep_latest(self.last_sample, samples)
@@ -165,6 +173,7 @@ class Pipeline:
     def _register(self, series: Sequence[Series]) -> None:
         self.parts.registry.add(series)
         self.parts.host.register(series)
+        self.parts.forecaster.register(series)
         missing = len(self.parts.registry) - len(self.last_sample)
         if missing:
             self.last_sample = np.concatenate([self.last_sample, np.zeros(missing, np.int64)])
@@ -256,6 +265,25 @@ class Pipeline:
             self.parts.host.settle(series)  # should it come back still abnormal, it is found anew
             ended.append(correlator.silenced(series, now))
         return [AnomalyEnded(anomaly=anomaly) for anomaly in ended if anomaly]
+
+    def _forecasts(self, now: Millis) -> list[Event]:
+        """Alarms about what runs out, each with an alert of its own."""
+        forecaster, book = self.parts.forecaster, self.parts.book
+        events: list[Event] = []
+        for forecast in forecaster.tick(now):
+            events += [ForecastChanged(forecast=forecast), *book.foresee(forecast, now)]
+        if book.foretells:
+            events += book.withdraw(forecaster.alarms, now)
+        return events
+
+    def _nothing_runs_out(self, intakes: Sequence[Intake]) -> bool:
+        """Forecast from a row of inputs; False as soon as an alarm would change."""
+        forecaster = self.parts.forecaster
+        for one in intakes:
+            forecaster.take(one.metrics)
+            if forecaster.tick(one.now):
+                return False
+        return True
 
     def _follow(self, incident: Incident, graph: GraphSnapshot, now: Millis) -> list[Event]:
         """An incident changed: find its cause and impact, and see who must be told."""

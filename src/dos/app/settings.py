@@ -27,6 +27,7 @@ from dos.detect.calendar import CalendarConfig
 from dos.detect.engine import ROOM as DETECTORS
 from dos.detect.engine import DetectConfig
 from dos.detect.feedback import FeedbackConfig
+from dos.detect.forecast.base import ForecastConfig
 from dos.detect.logs.verdict import LogsConfig
 from dos.impact.base import ImpactConfig
 from dos.incidents.correlate import IncidentsConfig
@@ -232,6 +233,8 @@ class Settings(Section):
     """What labels may change."""
     log_lines: LogsConfig = LogsConfig()
     """What is looked for in the log lines of the watched system."""
+    forecast: ForecastConfig = ForecastConfig()
+    """Alarms before disks, memory, certificates and quotas run out."""
     incidents: IncidentsConfig = IncidentsConfig()
     """When anomalies are an incident."""
     rca: RcaSettings = RcaSettings()

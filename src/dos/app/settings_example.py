@@ -60,6 +60,7 @@ _EXAMPLES: Mapping[str, object] = {
     "caller": "frontend",
     "end": "2026-11-29T02:00",
     "id": "payment",
+    "limit": 1000.0,
     "metric": "request_rate",
     "name": ["service"],
     "path": "recordings/case-1",

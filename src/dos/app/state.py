@@ -41,6 +41,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "alerts": parts.book.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
+            "forecasts": parts.forecaster.dump(),
         }
     )
 
@@ -77,6 +78,11 @@ def load(pipeline: Pipeline, data: bytes) -> None:
         parts.host.reset(series)
         pipeline.rescale(series)
         parts.correlator.disown()
+    try:
+        parts.forecaster.load(sections.get("forecasts", b""), series)
+    except CorruptDataError as error:
+        _logger.warning("trends lost", reason=str(error))
+        parts.forecaster.reset(series)
 
 
 def _pack(sections: Mapping[str, bytes]) -> bytes:

@@ -23,6 +23,7 @@ from dos.compute.local import LocalHost
 from dos.detect.calendar import Calendars
 from dos.detect.engine import DetectKernel
 from dos.detect.feedback import FeedbackBook
+from dos.detect.forecast.forecaster import Forecaster
 from dos.incidents.correlate import Correlator
 from dos.ingest.base import Source
 from dos.kit.clock import SECOND, Clock
@@ -63,6 +64,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         topology=Topology(settings.topology),
         kernel=kernel,
         host=LocalHost(kernel),
+        forecaster=Forecaster(settings.forecast),
         logs=LogWatch(settings.log_lines, registry),
         feedback=FeedbackBook(settings.feedback, Calendars(settings.calendars)),
         correlator=Correlator(settings.incidents),

@@ -17,6 +17,7 @@ from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
+from dos.model.forecast import Forecast
 from dos.model.graph import Edge
 from dos.model.incident import Incident
 
@@ -91,12 +92,21 @@ class FeedbackChanged:
     feedback: Feedback
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastChanged:
+    """The alarm of a forecast began, became critical or ended; `forecast.state` says which."""
+
+    type: Literal["forecast_changed"] = field(default="forecast_changed", init=True)
+    forecast: Forecast
+
+
 Event = Annotated[
     TopologyChanged
     | ChangeSeen
     | FeedbackChanged
     | AnomalyStarted
     | AnomalyEnded
+    | ForecastChanged
     | IncidentChanged
     | AlertChanged
     | NotificationQueued,

@@ -89,5 +89,7 @@ class Forecast:
     alarmed_at: Millis | None = None
     """When the alarm began."""
     ended_at: Millis | None = None
+    title: str = ""
+    """What will happen when, in one line."""
     evidence: str = ""
     """What was seen, with numbers, as a sentence."""

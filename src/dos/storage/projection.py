@@ -21,6 +21,7 @@ from dos.model.events import (
     ChangeSeen,
     Decisions,
     FeedbackChanged,
+    ForecastChanged,
     IncidentChanged,
     NotificationQueued,
     Recorded,
@@ -108,4 +109,6 @@ def project(events: Sequence[Recorded]) -> Projection:
                 made.alerts[alert.id] = alert
             case NotificationQueued(notification=notification):
                 made.notifications.setdefault(notification.id, (recorded.seq, notification))
+            case ForecastChanged():
+                pass  # its alert is kept; as a forecast it is of the moment
     return made

@@ -8,7 +8,9 @@ from fastapi import APIRouter, Query
 
 from dos.api.access import BackendDep
 from dos.api.errors import not_found, problems
-from dos.api.schemas import EventOut, IncidentOut, IncidentSummary, event_out, incident_summaries
+from dos.api.event_schema import EventOut, event_out
+from dos.api.forecast_schema import ForecastOut
+from dos.api.schemas import IncidentDetail, IncidentSummary, incident_summaries
 from dos.api.timeline import incident_events
 from dos.api.wire import MAX_SEQ, Listing, Page, TimeParam, decode_cursor, encode_cursor
 from dos.kit.clock import Millis
@@ -58,12 +60,19 @@ async def list_incidents(  # noqa: PLR0917  every filter is a parameter of the q
 @router.get(
     "/{incident_id}", operation_id="getIncident", summary="One incident", responses=problems(404)
 )
-async def get_incident(incident_id: IncidentId, backend: BackendDep) -> IncidentOut:
-    """One incident with every hypothesis, the evidence for and against it, and the impact."""
+async def get_incident(incident_id: IncidentId, backend: BackendDep) -> IncidentDetail:
+    """One incident with every hypothesis, its evidence, the impact, and what is running out."""
     incident = await backend.store.incident(incident_id)
     if incident is None:
         raise not_found("incident", incident_id)
-    return IncidentOut.model_validate(incident)
+    forecasts: tuple[ForecastOut, ...] = ()
+    if incident.state is IncidentState.OPEN:
+        forecasts = tuple(
+            ForecastOut.model_validate(one)
+            for one in backend.forecasts()
+            if one.entity in incident.entities
+        )
+    return IncidentDetail.model_validate(incident).model_copy(update={"forecasts": forecasts})
 
 
 @router.get(

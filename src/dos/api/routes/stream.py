@@ -11,7 +11,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from dos.api.access import BackendDep, StoppingDep
 from dos.api.errors import ProblemError, problems
-from dos.api.schemas import EVENT_OUT, event_out
+from dos.api.event_schema import EVENT_OUT, event_out
 from dos.api.stream import follow
 
 router = APIRouter(tags=["stream"])

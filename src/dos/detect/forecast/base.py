@@ -29,6 +29,24 @@ class Horizon(BaseModel):
         return self
 
 
+class MemoryHorizon(Horizon):
+    """Memory fills in minutes or hours rather than days."""
+
+    warning: Duration = Field(default=_HOUR, gt=0)
+    """A warning is raised when the early end of the interval is nearer than this."""
+    critical: Duration = Field(default=15 * _MINUTE, gt=0)
+    """From here on it is urgent."""
+
+
+class CertificateHorizon(Horizon):
+    """A new certificate has to be asked for."""
+
+    warning: Duration = Field(default=14 * _DAY, gt=0)
+    """A warning is raised when it expires sooner than this."""
+    critical: Duration = Field(default=3 * _DAY, gt=0)
+    """From here on it is urgent."""
+
+
 class LimitRule(BaseModel):
     """A series with a limit that its name does not tell."""
 
@@ -39,7 +57,14 @@ class LimitRule(BaseModel):
     limit: float = Field(gt=0, allow_inf_nan=False)
     """The value at which it is exhausted, in the unit of the series."""
     kind: ForecastKind = ForecastKind.QUOTA
-    """Which horizons count. Not `certificate`, which needs no limit."""
+    """Which horizons count; not `certificate`, which needs no limit."""
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> LimitRule:
+        if self.kind is ForecastKind.CERTIFICATE:
+            msg = "a certificate has no limit: its end is written in it"
+            raise ValueError(msg)
+        return self
 
 
 class ForecastConfig(BaseModel):
@@ -51,9 +76,9 @@ class ForecastConfig(BaseModel):
     """Whether disks, memory, certificates and quotas are forecast."""
     disk: Horizon = Horizon()
     """File systems and volumes."""
-    memory: Horizon = Horizon(warning=_HOUR, critical=15 * _MINUTE)
+    memory: MemoryHorizon = MemoryHorizon()
     """Memory of containers, processes and machines."""
-    certificate: Horizon = Horizon(warning=14 * _DAY, critical=3 * _DAY)
+    certificate: CertificateHorizon = CertificateHorizon()
     """TLS certificates and other things with a date of expiry."""
     quota: Horizon = Horizon()
     """Quotas, file descriptors, connection tables and everything else with a limit."""

@@ -25,7 +25,7 @@ from dos.detect.forecast.base import ForecastConfig
 from dos.detect.forecast.rows import Rows
 from dos.detect.forecast.scales import past_of
 from dos.detect.forecast.subjects import Mode
-from dos.detect.forecast.telling import evidence
+from dos.detect.forecast.telling import evidence, title
 from dos.detect.forecast.trend import trends_of
 from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import CorruptDataError
@@ -103,6 +103,17 @@ class Forecaster:
             made.append(self._forecast(seen, place[row], now, ended=reason))
         return made
 
+    @property
+    def alarms(self) -> set[ForecastId]:
+        """Ids of the forecasts whose alarm is on."""
+        if not len(self._rows):
+            return set()
+        started = cast(Int64Array, self._columns["alarmed_at"])
+        return {
+            _id(self._rows.series[row], int(started[row]))
+            for row in np.flatnonzero(self._columns["urgency"]).tolist()
+        }
+
     def current(self, now: Millis) -> list[Forecast]:
         """Every alarm, and whatever grows towards its limit; the soonest first. Changes nothing."""
         if not len(self._rows):
@@ -135,6 +146,10 @@ class Forecaster:
             raise CorruptDataError(msg, remedy=remedy)
         self._columns = columns
 
+    def restore(self, data: bytes) -> None:
+        """Go back to what `dump` wrote of this very forecaster a moment ago."""
+        self._columns = Columns.load(_LAYOUT, data[len(VERSION) :])
+
     def reset(self, series: Sequence[Series]) -> None:
         """Forget everything and know `series`."""
         self._rows, self._columns = Rows(self._config), Columns(_LAYOUT)
@@ -162,7 +177,7 @@ class Forecaster:
             reason = ForecastReason.EXHAUSTED
         free = past.mode[row] == Mode.FREE
         made = Forecast(
-            id=ForecastId(derive_id("fct", series.id, alarmed_at if is_alarm else -1)),
+            id=_id(series, alarmed_at if is_alarm else -1),
             series_id=series.id,
             entity=series.spec.entity,
             metric=series.spec.metric,
@@ -185,7 +200,11 @@ class Forecaster:
             alarmed_at=Millis(alarmed_at) if is_alarm else None,
             ended_at=now if ended else None,
         )
-        return replace(made, evidence=evidence(made))
+        return replace(made, title=title(made), evidence=evidence(made))
+
+
+def _id(series: Series, alarmed_at: int) -> ForecastId:
+    return ForecastId(derive_id("fct", series.id, alarmed_at))
 
 
 def _time(seconds: float) -> Millis | None:
