@@ -1,0 +1,235 @@
+"""`dos train`: networks from series to a model's folder, with a card that says how it went."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dos.cli.output import err, out
+from dos.kit.errors import PermanentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.progress import Progress, TaskID
+
+    from dos.detect.training import Trained, TrainProgress
+    from dos.model.telemetry import Float64Array
+
+app = typer.Typer(name="train", help="Train the networks of detection.", no_args_is_help=True)
+
+
+_FAMILIES, _WORLDS, _WINDOWS = 260, 14, 400_000
+"""Series of each synthetic family, simulated worlds, and examples, at size 1."""
+_OWN_WINDOWS = 60
+"""Examples of each stretch of one's own history."""
+
+
+class Model(StrEnum):
+    """Networks of detection."""
+
+    TEMPORAL = "temporal"
+    FAST = "temporal_fast"
+
+
+class Device(StrEnum):
+    """Where torch computes."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Out = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the model: ONNX, weights and card.")
+]
+History = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Your own history: a data directory of DOS, or recordings (metrics.parquet or .csv). "
+        "Without: synthetic and simulated series, as for the model that comes with DOS.",
+    ),
+]
+Base = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model to go on from, by name or folder; with --history that of DOS itself, "
+        "`none` to start afresh.",
+    ),
+]
+
+
+@app.callback()
+def train() -> None:
+    """Train the networks of detection."""
+
+
+@app.command("detect")
+def detect(  # noqa: PLR0913  each parameter is an option of the command line
+    *,
+    out_: Out,
+    model: Annotated[Model, typer.Option(help="Which network.")] = Model.TEMPORAL,
+    history: History = None,
+    base: Base = None,
+    seed: Annotated[int, typer.Option(help="Of all that is random.", min=0)] = 0,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
+    epochs: Annotated[int, typer.Option(help="At most.", min=1, max=1000)] = 4,
+    windows: Annotated[
+        int | None, typer.Option(help="Examples; fewer for less history by default.", min=100)
+    ] = None,
+    size: Annotated[
+        float, typer.Option(help="Of the corpus, against the usual.", min=0.01, max=100)
+    ] = 1.0,
+    threads: Annotated[int, typer.Option(help="Of torch.", min=1, max=256)] = 1,
+) -> None:
+    """Train a network that finds anomalies in a window of samples.
+
+    It learns from series in which hardly anything is wrong, by anomalies that are put into them.
+    Training stops early when held-out series get no better. The folder then holds `model.onnx`,
+    which serving needs, `weights.safetensors`, from which training can go on, and `card.json`.
+    """
+    _require_torch()
+    from dos.detect.temporal_examples import WindowOptions
+    from dos.detect.training import TrainOptions, train
+    from dos.ml.card import find
+    from dos.ml.trainer import FitOptions
+
+    if base is None and history is not None:
+        base = model.value
+    with _progress() as progress:
+        report = _reporter(progress)
+        series, data = _series(history, seed, size, report)
+        trained = train(
+            series,
+            TrainOptions(
+                out=out_,
+                name=model.value,
+                windows=WindowOptions(
+                    windows=windows or _windows(series, history, size), seed=seed
+                ),
+                fit=FitOptions(
+                    epochs=epochs,
+                    batch=128,
+                    rate=1.5e-3 if base in {None, "none"} else 3e-4,
+                    seed=seed,
+                    device=device.value,
+                ),
+                base=None if base in {None, "none"} else find(str(base)),
+                threads=threads,
+                data=data,
+                command=" ".join(["dos train detect", *sys.argv[3:]]),
+            ),
+            report,
+        )
+    _tell(trained, out_)
+
+
+def _require_torch() -> None:
+    """Say what to install before minutes have gone by.
+
+    Raises:
+        PermanentError: torch is not installed.
+    """
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        msg = "Training needs torch."
+        raise PermanentError(msg, remedy="Install it: pip install 'dependency-ops-sentinel[ml]'.")
+
+
+def _series(
+    history: Path | None, seed: int, size: float, report: Callable[[TrainProgress], None]
+) -> tuple[list[Float64Array], str]:
+    """The series to learn from, and what they are in words."""
+    from dos.detect.training import TrainProgress
+
+    if history is not None:
+        from dos.app.past import read_past
+
+        report(TrainProgress(stage="reading", share=0.0))
+        series = read_past(history)
+        return series, f"{len(series)} stretches of one's own history"
+    from dos.evaluate.corpus import CorpusOptions, corpus
+
+    options = CorpusOptions(
+        seed=seed, families=max(1, round(_FAMILIES * size)), worlds=max(1, round(_WORLDS * size))
+    )
+    series = corpus(options, lambda share: report(TrainProgress(stage="series", share=share)))
+    about = (
+        f"dos.evaluate.corpus, seed {seed}: {options.families} of each synthetic family, "
+        f"{options.worlds} healthy simulated worlds"
+    )
+    return series, about
+
+
+def _windows(series: list[Float64Array], history: Path | None, size: float) -> int:
+    """Examples to draw where nobody said how many."""
+    if history is None:
+        return max(1000, round(_WINDOWS * size))
+    return min(_WINDOWS, max(2000, _OWN_WINDOWS * len(series)))
+
+
+def _progress() -> Progress:
+    """A bar on standard error, where somebody looks."""
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = err()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
+
+
+def _reporter(progress: Progress) -> Callable[[TrainProgress], None]:
+    """Shows each stage in a bar of its own."""
+    tasks: dict[str, TaskID] = {}
+
+    def report(now: TrainProgress) -> None:
+        if now.stage not in tasks:
+            for task in tasks.values():
+                progress.update(task, completed=1.0)
+            tasks[now.stage] = progress.add_task(now.stage, total=1.0)
+        words = now.stage
+        if now.fit is not None:
+            words += f", epoch {now.fit.epoch}, loss {now.fit.loss:.3f}"
+            if now.fit.validation is not None:
+                words += f", held out {now.fit.validation:.3f}"
+        progress.update(tasks[now.stage], completed=now.share, description=words)
+
+    return report
+
+
+def _tell(trained: Trained, folder: Path) -> None:
+    """What came of it."""
+    from rich.table import Table
+
+    card, fitted = trained.card, trained.fitted
+    table = Table(box=None, show_header=False, pad_edge=False)
+    losses = ", ".join(f"{loss:.3f}" for loss in fitted.validation)
+    for name, value in (
+        ("model", f"{card.name}, {card.parameters:,} parameters, in {folder}"),
+        ("examples", f"{card.training.examples:,} from {card.training.series:,} series"),
+        ("held-out loss", f"{losses}; epoch {fitted.best} was kept"),
+        *((name.replace("_", " "), f"{value:.4g}") for name, value in card.figures.items()),
+        ("time", f"{card.training.hours * 60:.1f} min"),
+    ):
+        table.add_row(name, value)
+    out().print(table)

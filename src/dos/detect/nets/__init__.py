@@ -1,0 +1,1 @@
+"""Networks of detection; they need torch, which serving does not."""

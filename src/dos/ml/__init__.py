@@ -1,0 +1,1 @@
+"""Learning: data sets, training, export to ONNX, and serving of what was learned."""
