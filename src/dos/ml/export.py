@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Export of a trained network to ONNX, and the proof that both say the same."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """Training of any network on examples: seeded, with early stopping, on CPU or GPU.
 
 AdamW (Loshchilov & Hutter, *Decoupled weight decay regularization*, ICLR 2019) with a short linear

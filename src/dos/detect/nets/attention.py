@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
 """Attention over the steps of a sequence.
 
 Scaled dot-product attention (Vaswani et al., *Attention is all you need*, NeurIPS 2017, eq. 1) with

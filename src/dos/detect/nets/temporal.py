@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
 """The temporal network: LSTM with attention over a window, which it reconstructs and continues.
 
 The window comes without unit and size (`dos.detect.temporal_window`). A stacked LSTM (Hochreiter &
