@@ -63,7 +63,7 @@ _LAGS = 4
 """Samples before the newest that a point is made of."""
 _NUMBERS = 6
 """Dimensions of a point."""
-_LEAST = 0.25
+_LEAST = 0.35
 """Smallest spread of the logarithm of the score that is believed."""
 
 
@@ -162,7 +162,8 @@ class HalfSpaceTrees:
         _count(
             row,
             point,
-            np.where(whole_point, weight, 0.0),
+            # What is counted is forgotten after two windows anyway: less caution than elsewhere.
+            np.where(whole_point, np.sqrt(weight), 0.0),
             self._forest,
             _masses(columns),
             self._config.window,
@@ -294,7 +295,7 @@ def _count(
     masses: _Masses,
     window: int,
 ) -> None:
-    """Raise the masses on the way of each point; abnormal ones are counted one in 1/weight."""
+    """Raise the masses on the way of each point; abnormal ones are counted one in 1/`weight`."""
     dimension, split = forest.dimension, forest.split
     reference, counted, points = masses.reference, masses.counted, masses.points
     total, credit = masses.total, masses.credit

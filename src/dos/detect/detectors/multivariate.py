@@ -77,6 +77,8 @@ _LEAST = 0.05
 """Smallest spread of the cube root of the distance that is believed."""
 _FARTHEST = 20.0
 """Deviations are clipped here before they are put together."""
+_STEADY = 0.5
+"""Smallest variance of a deviation that is believed; a normal one's is 1."""
 _CLIP = 3.0
 """Deviations are clipped here before the covariance learns them."""
 _MATTERS = (Role.LATENCY, Role.ERRORS, Role.AVAILABILITY, Role.TRAFFIC, Role.SATURATION, Role.OTHER)
@@ -100,7 +102,7 @@ class Config(BaseModel):
     """Samples after which half of what is known of a series' level is forgotten."""
     half_life: int = Field(default=720, ge=2, le=100_000)
     """Samples after which half of what is known of the covariance is forgotten."""
-    shrinkage: float = Field(default=0.1, gt=0, le=1)
+    shrinkage: float = Field(default=0.02, gt=0, le=1)
     """Share of the identity in the covariance, at least."""
     warm_up: int = Field(default=90, ge=3, le=100_000)
     """Vectors that must be known before one is judged."""
@@ -367,6 +369,9 @@ def _precision(held: _Held, vector: _Vector, count: int, shrinkage: float) -> No
     for one in range(count):
         for two in range(one + 1):
             learned = held.covariance[vector.row[one], vector.slot[two]]
+            if one == two:
+                # A count that seldom changes strays by less than a sigma; its steps are no news.
+                learned = max(learned, _STEADY)
             value = (1.0 - shrinkage) * learned + (shrinkage if one == two else 0.0)
             vector.matrix[one, two] = value
             vector.matrix[two, one] = value

@@ -216,8 +216,9 @@ class _Seen(NamedTuple):
     """Samples beside their groups, in columns `[sample]`."""
 
     difference: Float64Array
-    """From the median of the group, over `scale`."""
+    """From `middle`, over `scale`."""
     middle: Float64Array
+    """Median of the group without what is usual for each of its members."""
     scale: Float64Array
     """Level of the group, but never small against the metric's floor; 1 on the log scale."""
     scatter: Float64Array
@@ -276,7 +277,7 @@ def _beside(
     held: _Held,
     peers: int,
 ) -> Float64Array:
-    """Median of the group, difference to it, scale, and scatter, `[4, sample]`.
+    """Middle of the group, difference to it, scale, and scatter, `[4, sample]`.
 
     `known` becomes False where too few peers have reported.
     """
@@ -294,10 +295,11 @@ def _beside(
         first = row[at] + held.leader[row[at]]
         count = _gather(first, timestamp[at], place, value, held, (chain, sizes))
         members, values = chain[:count], sizes[:count]
-        middle = np.median(values)
         scale = 1.0
         if not held.log[first]:
-            scale = abs(middle) + 2.0 * held.floor[first] + _TINY
+            scale = abs(np.median(values)) + 2.0 * held.floor[first] + _TINY
+        # Without what is usual for each, members are alike, whichever of them is in the middle.
+        middle = np.median(values - held.usual[members] * scale)
         difference = (values - middle) / scale
         scatter = _MAD_TO_SIGMA * np.median(np.abs(difference - held.usual[members]))
         for which in range(len(members)):

@@ -48,7 +48,7 @@ from dos.kit.compiled import compiled
 from dos.kit.plugins import Plugin
 from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Series
 
-_LEAST = 0.1
+_LEAST = 0.15
 """Smallest spread of the logarithm that is believed."""
 
 
@@ -153,8 +153,8 @@ class VarianceShift:
         judged = scaled(columns, row, value)
         held = _Steps(real(columns, "before"), real(columns, "steps"), whole(columns, "seen"))
         _scales(row, judged, known, held, self._kept, size)
-        # A quarter of the smallest sigma that means anything: calmer than that is all the same.
-        floor = 0.25 * floor_of(columns, row, np.where(known, judged, 0.0))
+        # Steps of twice the smallest sigma that means anything: calmer than that is all the same.
+        floor = 2.0 * floor_of(columns, row, np.where(known, judged, 0.0))
         return np.log(np.maximum(size, floor)), known
 
 

@@ -10,7 +10,7 @@ from dos.testing.detectors import deviations
 
 
 def noise(count: int, seed: int) -> Float64Array:
-    return np.random.default_rng(seed).normal(100.0, 2.0, count)
+    return np.random.default_rng(seed).normal(20.0, 2.0, count)
 
 
 @pytest.mark.parametrize("factor", [0.05, 8.0])
@@ -18,7 +18,7 @@ def test_a_change_of_the_spread_is_found(factor: float) -> None:
     delays = []
     for seed in range(10):
         values = noise(500, seed)
-        values[400:] = 100 + factor * (values[400:] - 100)
+        values[400:] = 20 + factor * (values[400:] - 20)
         z = deviations("variance_shift", values)
         assert z[:400].max() < 6
         assert (z[400:450] > 6).any(), seed
