@@ -1,11 +1,11 @@
 """Flat line: a series that used to move repeats one value, as stuck sensors and dead caches do.
 
-Two things are learned: how often a sample equals the one before, and how long such runs are. If
+Two things are learned: how often a sample equals the one before, and how long such runs get. If
 repeats came independently with probability p, a run of n of them would have the probability p^n,
 which is turned into the normal deviation of the same rarity (z²/2 ≈ -n ln p, the tail bound of
 the normal distribution). But repeats come in bursts: an idle night is one long run. So the run
-must also be long against the runs of the series' own past, on the scale of logarithms: against
-the usual one, and against the longest that is remembered. The smaller deviation counts.
+must also be long against the longest that is remembered: a third of that, and 3 samples at
+least, is taken for one sigma. The smaller deviation counts.
 
 Values are compared exactly. A series that has hardly ever moved is never judged, so constants are
 no anomalies. A flat line has no direction: deviations are not negative, and there is no band.
@@ -18,7 +18,7 @@ no anomalies. A flat line has no direction: deviations are not negative, and the
     >>> bool(z[:305].max() < 6.0), bool(z[330:].min() > 6.0)
     (True, True)
 
-State: 64 bytes a series. Cost: about 30 vector operations a batch.
+State: 48 bytes a series. Cost: about 30 vector operations a batch.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.detect.base import Scored
 from dos.detect.columns import Column, Columns
-from dos.detect.robust import Calibration, begin_again, clipped, real, usable, whole
+from dos.detect.robust import begin_again, clipped, real, usable, whole
 from dos.kit.plugins import Plugin
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series
 
-_LEAST = 0.5
-"""Smallest spread of the logarithm of run lengths that is believed."""
+_SHORT = 3.0
+"""Samples that are taken for one sigma of a run's length, at least."""
 
 
 class Config(BaseModel):
@@ -45,10 +45,10 @@ class Config(BaseModel):
 
     half_life: int = Field(default=1000, ge=2, le=100_000)
     """Samples after which half of what is known of repeats is forgotten."""
-    runs_half_life: int = Field(default=200, ge=2, le=100_000)
-    """Runs after which half of what is known of their lengths is forgotten."""
     remember: int = Field(default=50_000, ge=2, le=10_000_000)
     """Samples after which the longest run is remembered as half as long."""
+    least: float = Field(default=6.0, ge=0, le=100)
+    """Deviation below which nothing is said."""
     moves: int = Field(default=20, ge=2, le=100_000)
     """Times a series must have moved before it is judged."""
 
@@ -63,19 +63,16 @@ class FlatLine:
         self._config = config
         self._rate = 1.0 - 0.5 ** (1.0 / config.half_life)
         self._fading = 0.5 ** (1.0 / config.remember)
-        self._lengths = Calibration(
-            prefix="runs", half_life=config.runs_half_life, warm_up=config.moves
-        )
 
     def layout(self) -> Mapping[str, Column]:
-        """The run under way, and what runs are usual."""
+        """The run under way, and what runs there have been."""
         return {
-            **self._lengths.layout(),
             "count": Column(dtype="<i8"),
             "before": Column(dtype="<f8"),
             "run": Column(dtype="<i8"),
             "repeats": Column(dtype="<f8"),
             "longest": Column(dtype="<f8"),
+            "moves": Column(dtype="<i4"),
             "trust": Column(dtype="<f4", initial=1.0),
         }
 
@@ -89,14 +86,13 @@ class FlatLine:
         run = self._run(columns, row, value)
         share = np.clip(real(columns, "repeats")[row], 1e-3, 1.0)
         rare = np.sqrt(-2.0 * np.maximum(run - 1.0, 0.0) * np.log(share))
-        longest = np.log(np.maximum(real(columns, "longest")[row], 1.0))
-        usual = np.maximum(self._lengths.level(columns, row), longest)
-        sigma = self._lengths.sigma(columns, row, _LEAST)
-        long = np.maximum(np.log(np.maximum(run, 1.0)) - usual, 0.0) / sigma
-        ready = usable(value) & self._lengths.ready(columns, row)
+        longest = np.maximum(real(columns, "longest")[row], 1.0)
+        long = np.maximum(run - longest, 0.0) / np.maximum(longest / 3.0, _SHORT)
+        strange = np.minimum(rare, long)
+        ready = usable(value) & (whole(columns, "moves")[row] >= self._config.moves)
         unknown = np.full(len(row), np.nan)
         return Scored(
-            deviation=clipped(np.where(ready, np.minimum(rare, long), 0.0)),
+            deviation=clipped(np.where(ready & (strange >= self._config.least), strange, 0.0)),
             expected=unknown,
             sigma=unknown,
             ready=ready,
@@ -122,13 +118,8 @@ class FlatLine:
         over = row[known & ~same]
         # A run is worth as much as its least normal sample.
         worth = np.minimum(trust[row], weight)
-        self._lengths.learn(
-            columns,
-            over,
-            np.log(run[over].astype(np.float64)),
-            worth[known & ~same].astype(np.float64),
-            _LEAST,
-        )
+        moves = whole(columns, "moves")
+        moves[over] = np.minimum(moves[over], 2**30) + 1
         longest = real(columns, "longest")
         beyond = np.maximum(run[over] - longest[over], 0.0)
         longest[over] += worth[known & ~same] * beyond
