@@ -24,7 +24,16 @@ from dos.kit.secret import Secret
 from dos.model import events
 from dos.model.alert import Alert, AlertState, Notification
 from dos.model.anomaly import Anomaly, Direction
+from dos.model.candidate import (
+    Candidate,
+    ModelAction,
+    ModelChange,
+    ModelsStatus,
+    ShadowPage,
+    ShadowStatus,
+)
 from dos.model.change import Change, ChangeKind
+from dos.model.drift import DriftReading, Fit
 from dos.model.entity import Entity, EntityKind
 from dos.model.events import Decisions, Event, Recorded
 from dos.model.forecast import (
@@ -374,6 +383,46 @@ class FakeBackend:
 
     def forecasts(self) -> Sequence[Forecast]:
         return FORECASTS
+
+    def drift(self) -> Sequence[DriftReading]:
+        return [
+            DriftReading(
+                group="shop/latency",
+                series=2,
+                fit=Fit.GONE,
+                stability=0.4,
+                bias=float("nan"),
+                outside=0.2,
+                outside_before=0.01,
+                reference_since=at(-120),
+                hint="train again",
+            )
+        ]
+
+    def models(self) -> ModelsStatus:
+        page = ShadowPage(
+            at=at(2),
+            incident=IncidentId("inc-2"),
+            title="cart-db is slow",
+            entities=(DB,),
+            by_shadow=True,
+        )
+        shadow = ShadowStatus(
+            name="eager",
+            since=at(-60),
+            inputs=7,
+            anomalies=3,
+            live_anomalies=2,
+            pages=(page,),
+            only_shadow=1,
+            only_live=0,
+            both=0,
+        )
+        made = Candidate(name="eager", made_at=at(-90), origin="new.yaml", has_network=False)
+        change = ModelChange(at=at(-60), by="ann", action=ModelAction.SHADOWED, name="eager")
+        return ModelsStatus(
+            live=None, running=None, shadow=shadow, candidates=(made,), log=(change,)
+        )
 
     def graph(self) -> GraphSnapshot:
         return GraphSnapshot(version=1, at=at(3), entities=ENTITIES, edges=EDGES)

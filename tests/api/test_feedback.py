@@ -134,3 +134,13 @@ def test_feedback_is_part_of_the_timeline_of_its_incident(
     items = client.get("/api/v1/incidents/inc-2/events").json()["items"]
     assert items[-1]["type"] == "feedback_changed"
     assert items[-1]["feedback"]["author"] == "ann"
+
+
+def test_models_and_drift_are_shown(client: TestClient) -> None:
+    models = client.get("/api/v1/models").json()
+    assert models["live"] is None
+    assert models["shadow"]["pages"][0]["by_shadow"] is True
+    assert [one["action"] for one in models["log"]] == ["shadowed"]
+    (group,) = client.get("/api/v1/drift").json()["items"]
+    assert (group["group"], group["fit"], group["bias"]) == ("shop/latency", "gone", None)
+    assert group["hint"]

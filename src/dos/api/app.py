@@ -30,6 +30,7 @@ from dos.api.routes import (
     health,
     incidents,
     index,
+    models,
     probes,
     series,
     services,
@@ -62,6 +63,7 @@ _TAGS = [
     {"name": "forecasts", "description": "What runs out, and when."},
     {"name": "alerts", "description": "Alerts and what was sent about them."},
     {"name": "feedback", "description": "What people say about decisions, and planned work."},
+    {"name": "models", "description": "What decides, what runs beside it, and whether it fits."},
     {"name": "analysis", "description": "Anomalies and ranked causes on demand."},
     {"name": "ingest", "description": "Telemetry pushed to DOS."},
     {"name": "stream", "description": "Every decision as it is made."},
@@ -110,7 +112,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     v1 = APIRouter(prefix="/api/v1")
     for part in (services, graph, series, anomalies, incidents, alerts, changes, feedback):
         v1.include_router(part.router)
-    for part in (forecasts, sources, stream, simulation):
+    for part in (forecasts, models, sources, stream, simulation):
         v1.include_router(part.router)
     app.include_router(v1)
     describe(app)

@@ -16,6 +16,8 @@ from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.model.anomaly import Anomaly
+from dos.model.candidate import ModelsStatus
+from dos.model.drift import DriftReading
 from dos.model.forecast import Forecast
 from dos.model.graph import EdgeEvidence, GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
@@ -126,6 +128,14 @@ class Backend(Protocol):
 
     def forecasts(self) -> Sequence[Forecast]:
         """What runs out, as of now: all that grows towards a limit, soonest first."""
+        ...
+
+    def drift(self) -> Sequence[DriftReading]:
+        """Whether what was learned still fits, by group of series."""
+        ...
+
+    def models(self) -> ModelsStatus:
+        """What decides, what runs beside it, and the candidates."""
         ...
 
     def graph(self) -> GraphSnapshot:

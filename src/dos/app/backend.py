@@ -14,6 +14,8 @@ from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.kit.version import __version__
+from dos.model.candidate import ModelsStatus
+from dos.model.drift import DriftReading
 from dos.model.forecast import Forecast
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
@@ -98,6 +100,16 @@ class SentinelBackend:
         with self._sentinel.runner.lock:
             forecaster = self._sentinel.runner.pipeline.parts.forecaster
             return forecaster.current(self._sentinel.clock.now())
+
+    def drift(self) -> Sequence[DriftReading]:
+        """Whether what was learned still fits."""
+        with self._sentinel.runner.lock:
+            return self._sentinel.watchers.drift.readings()
+
+    def models(self) -> ModelsStatus:
+        """What decides, what runs beside it, and the candidates."""
+        with self._sentinel.runner.lock:
+            return self._sentinel.watchers.status()
 
     def graph(self) -> GraphSnapshot:
         """The dependency graph now."""

@@ -12,8 +12,10 @@ from dos.app import overview
 from dos.app.sentinel import Sentinel
 from dos.ingest.base import SourceHealth
 from dos.kit.version import __version__
+from dos.model.drift import Fit
 from dos.model.overview import Health
 
+_FIT = {fit: number for number, fit in enumerate(Fit)}
 _HEALTH = {health: number for number, health in enumerate(Health)}
 
 
@@ -39,6 +41,7 @@ class SelfMetrics(Collector):
         yield from self._sources()
         yield from self._receivers()
         yield from self._watched()
+        yield from self._models()
 
     def _pipeline(self) -> Iterator[Metric]:
         runner = self._sentinel.runner
@@ -123,3 +126,39 @@ class SelfMetrics(Collector):
                 score.add_metric([service.entity.id], max(scores))
         yield health
         yield score
+
+    def _models(self) -> Iterator[Metric]:
+        """Whether what was learned still fits, and what a model in shadow would have done."""
+        with self._sentinel.runner.lock:
+            readings = self._sentinel.watchers.drift.readings()
+            shadow = self._sentinel.watchers.shadow
+            status = shadow.status() if shadow else None
+        fit = GaugeMetricFamily(
+            "dos_drift_fit", "0 learning, 1 fits, 2 shifted, 3 gone.", labels=["group"]
+        )
+        index = GaugeMetricFamily(
+            "dos_drift_stability_index", "Of recent deviations.", labels=["group"]
+        )
+        bias = GaugeMetricFamily(
+            "dos_drift_bias", "Mean deviation in half widths of the band.", labels=["group"]
+        )
+        for one in readings:
+            fit.add_metric([one.group], _FIT[one.fit])
+            if one.stability is not None and one.bias is not None:
+                index.add_metric([one.group], one.stability)
+                bias.add_metric([one.group], one.bias)
+        yield fit
+        yield index
+        yield bias
+        if status is not None:
+            pages = GaugeMetricFamily(
+                "dos_shadow_pages", "Recent pages by who decided on them.", labels=["by"]
+            )
+            for by, count in (
+                ("both", status.both), ("shadow", status.only_shadow), ("live", status.only_live)
+            ):  # fmt: skip
+                pages.add_metric([by], count)
+            yield pages
+            yield GaugeMetricFamily(
+                "dos_shadow_up", "Whether the shadow works.", float(status.failure is None)
+            )

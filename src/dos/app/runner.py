@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from dos.app import state
 from dos.app.history import KeptHistory
+from dos.app.learn import learn_long, learn_recent
 from dos.app.pipeline import Pipeline
 from dos.bus.base import StreamLog
 from dos.compute.base import Checkpoint, CheckpointStore
@@ -92,6 +93,8 @@ class Runner:
         """Number of the last committed event."""
         self.listeners: list[Callable[[Decisions], None]] = []
         """Called with each step's committed decisions, on the event loop; must be quick."""
+        self.followers: list[Callable[[Intake, Decisions], None]] = []
+        """Called with each input and what was decided on it, under the lock, before the commit."""
         self._stream = kept.stream
         self._checkpoints = kept.checkpoints
         self._history = kept.history
@@ -199,11 +202,16 @@ class Runner:
         self._epoch = checkpoint.epoch + 1
         self._checkpointed = checkpoint.offset
         try:
-            state.load(self.pipeline, checkpoint.data)
+            kept = state.load(self.pipeline, checkpoint.data)
         except CorruptDataError as error:
             msg = f"{error.message} Incidents and alerts are safe in the store."
             remedy = "Move the checkpoint files away; the baseline is then learned again."
             raise CorruptDataError(msg, remedy=remedy) from error
+        if not kept:  # another model, or another version of it, decides from now on
+            now, long = self.pipeline.now, self._history.long
+            samples = learn_long(self.pipeline, long, now) if long is not None else 0
+            samples = samples or learn_recent(self.pipeline, now)
+            _logger.info("baseline learned again", samples=samples)
 
     def _relearn(self, position: Position) -> None:
         """Without a checkpoint and with a log that was trimmed: learn again what can be learned.
@@ -252,15 +260,17 @@ class Runner:
             return self._stream.append(intake)
 
     async def _step(self, intake: Intake, offset: int) -> Decisions:
+        return self._locked(intake, offset)
+
+    def _locked(self, intake: Intake, offset: int) -> Decisions:
         with self.lock:
-            return self.pipeline.step(intake, offset)
+            decisions = self.pipeline.step(intake, offset)
+            for follow in self.followers:
+                follow(intake, decisions)
+            return decisions
 
     async def _step_in_thread(self, intake: Intake, offset: int) -> Decisions:
-        def locked() -> Decisions:
-            with self.lock:
-                return self.pipeline.step(intake, offset)
-
-        return await asyncio.to_thread(locked)
+        return await asyncio.to_thread(self._locked, intake, offset)
 
     async def _insist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeat until it works: input that was accepted is not given up."""

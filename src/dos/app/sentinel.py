@@ -22,9 +22,11 @@ from typing import Self
 from dos.alerting.base import Notifier
 from dos.alerting.dispatch import Dispatcher
 from dos.app import wiring
+from dos.app.models import ModelBook
 from dos.app.recording import Recorder, forget, manifest_of
 from dos.app.runner import Kept, Runner
 from dos.app.settings import Settings
+from dos.app.watch import Watchers
 from dos.ingest.base import Delivery, SourceStatus
 from dos.ingest.normalise import Normaliser
 from dos.ingest.supervise import SupervisedSource, Supervisor
@@ -79,6 +81,10 @@ class Sentinel:
         offload: bool = True,
         extra_receivers: Mapping[str, Notifier] | None = None,
     ) -> None:
+        directory = wiring.data_directory(settings)
+        promoted = ModelBook(directory).live if directory else None
+        if directory and promoted is not None:
+            settings = ModelBook(directory).applied(settings)
         self.settings = settings
         self.clock = clock
         self.started_at = clock.now()
@@ -91,7 +97,6 @@ class Sentinel:
         self._current: asyncio.Future[None] | None = None
         extra = dict(extra_receivers or {})
         receivers = wiring.receivers_of(settings, also=list(extra))
-        directory = wiring.data_directory(settings)
         self._recorder: Recorder | None = None
         if settings.recording.path is None:
             forget(directory)
@@ -116,6 +121,8 @@ class Sentinel:
             offload=offload,
             keep_log=settings.recording.path is not None,
         )
+        self.watchers = Watchers(settings, pipeline, receivers, directory, promoted)
+        self.runner.followers.append(self.watchers.follow)
         self.dispatcher = Dispatcher(
             self.store,
             {**wiring.build_notifiers(settings, clock), **extra},
@@ -154,6 +161,8 @@ class Sentinel:
         self._stack.push_async_callback(self.store.close)
         await self.store.open()
         self.resumed_at = await self.runner.recover()
+        self.watchers.drift.load()
+        self.watchers.refresh()
         if self._recorder is not None:
             await self._recorder.catch_up(self.store)
             self.runner.listeners.append(self._recorder.write)
@@ -178,6 +187,7 @@ class Sentinel:
             await self.settle(DRAIN)
             await self._cancel(lambda _: True)
             self.runner.checkpoint()
+            self.watchers.drift.save()
         finally:
             await self.dispatcher.close()
             await self._stack.aclose()
@@ -251,12 +261,19 @@ class Sentinel:
                 self.mailbox.offer(("heartbeat", Delivery()))
             seen = self.runner.progress.intakes
 
+    def _keep(self) -> None:
+        """Write down what outlives the process, and see which model is to run in shadow."""
+        self.runner.checkpoint()
+        with self.runner.lock:
+            self.watchers.drift.save()
+            self.watchers.refresh()
+
     async def _housekeeping(self) -> None:
         real = SystemClock()
         while True:
             await real.sleep(self.settings.storage.checkpoint_every)
             try:
-                await asyncio.to_thread(self.runner.checkpoint)
+                await asyncio.to_thread(self._keep)
             except TransientError as error:  # a full disk: the one there stays until there is room
                 _logger.warning("no checkpoint", reason=str(error))
             if self.history.long is not None:

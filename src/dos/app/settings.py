@@ -24,6 +24,7 @@ from dos.app.section import (
     validate_keys,
 )
 from dos.detect.calendar import CalendarConfig
+from dos.detect.drift import DriftConfig
 from dos.detect.engine import ROOM as DETECTORS
 from dos.detect.engine import DetectConfig
 from dos.detect.feedback import FeedbackConfig
@@ -168,6 +169,10 @@ class DetectSettings(DetectConfig):
 
     model_config = ConfigDict(validate_default=True)
 
+    shadow: str | None = None
+    """A model that runs beside this one without effect: the name of a candidate (see `dos models`),
+    a configuration file, or a folder with a network."""
+
     @field_validator("detector")
     @classmethod
     def _known(cls, detector: str) -> str:
@@ -231,6 +236,8 @@ class Settings(Section):
     """Holidays, on which the daily shape is that of a weekend, and times of planned work."""
     feedback: FeedbackConfig = FeedbackConfig()
     """What labels may change."""
+    drift: DriftConfig = DriftConfig()
+    """Watching whether what was learned still fits."""
     log_lines: LogsConfig = LogsConfig()
     """What is looked for in the log lines of the watched system."""
     forecast: ForecastConfig = ForecastConfig()

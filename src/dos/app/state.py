@@ -46,8 +46,11 @@ def dump(pipeline: Pipeline) -> bytes:
     )
 
 
-def load(pipeline: Pipeline, data: bytes) -> None:
+def load(pipeline: Pipeline, data: bytes) -> bool:
     """Put a fresh pipeline into the state that `dump` wrote.
+
+    Returns:
+        Whether the baseline came with it; False: it has to be learned again.
 
     Raises:
         CorruptDataError: The data is damaged. A detection state of another version is not: it
@@ -71,9 +74,11 @@ def load(pipeline: Pipeline, data: bytes) -> None:
     except (KeyError, ValueError, ValidationError, struct.error) as error:
         msg = f"The checkpoint cannot be read: {error}."
         raise CorruptDataError(msg) from error
+    kept = True
     try:
         parts.host.load(sections["detect"], series)
     except CorruptDataError as error:
+        kept = False
         _logger.warning("baseline lost", reason=str(error))
         parts.host.reset(series)
         pipeline.rescale(series)
@@ -83,6 +88,7 @@ def load(pipeline: Pipeline, data: bytes) -> None:
     except CorruptDataError as error:
         _logger.warning("trends lost", reason=str(error))
         parts.forecaster.reset(series)
+    return kept
 
 
 def _pack(sections: Mapping[str, bytes]) -> bytes:

@@ -109,10 +109,15 @@ def the_past(
     Raises:
         PermanentError: There is no such past.
     """
+    from dos.app import wiring
+    from dos.app.models import ModelBook
     from dos.app.settings_load import load
     from dos.evaluate.backtest import past as pasts
 
     loaded = load(present).settings
+    directory = wiring.data_directory(loaded)
+    if directory is not None and directory.is_dir():
+        loaded = ModelBook(directory).applied(loaded)
     if path is not None:
         there = pasts.of_path(path, since)
         yield there, loaded if present is not None or there.settings is None else there.settings

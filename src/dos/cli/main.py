@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dos.cli import backtest, bench, config, demo, feedback, logs, replay, serve, train
+from dos.cli import backtest, bench, config, demo, feedback, logs, models, replay, serve, train
 from dos.cli.output import OK, DosGroup
 from dos.kit.version import __version__
 
@@ -59,6 +59,7 @@ app.command("check-config")(config.check_config)
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(models.app, name="models")
 app.add_typer(train.app, name="train")
 if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands
     app.add_typer(import_module("dos.cli.simulate").app, name="simulate")

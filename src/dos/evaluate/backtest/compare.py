@@ -13,6 +13,7 @@ from enum import StrEnum
 from pydantic import TypeAdapter
 
 from dos.app.settings import Settings
+from dos.detect.promotion import Figures
 from dos.evaluate.backtest.past import Known, Past
 from dos.evaluate.backtest.run import Flight, Page, Progress, fly
 from dos.kit.clock import SECOND
@@ -134,3 +135,14 @@ def _same(one: Page, other: Page) -> bool:
 
 def _end(page: Page) -> int:
     return _FAR if page.resolved_at is None else page.resolved_at
+
+
+def figures(flight: Flight) -> Figures:
+    """What the rule of promotion looks at: pages about nothing known to be wrong are false."""
+    counted = flight.tally
+    return Figures(
+        false=counted.pages - counted.right,
+        found=counted.found,
+        known=counted.known,
+        mean_delay=counted.mean_delay,
+    )
