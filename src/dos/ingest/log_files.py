@@ -51,7 +51,12 @@ _SEVERITIES = {
     "EMERG": 22,
 }
 """As OpenTelemetry maps them (Logs Data Model, appendix B)."""
-_WORD = re.compile(rb"\b(?:" + "|".join(_SEVERITIES).encode() + rb")\b", re.IGNORECASE)
+_NAMES = "|".join(_SEVERITIES).encode()
+_WORD = re.compile(
+    rb"(?<![\w.-])(" + _NAMES + rb")(?![\w.-])"  # as loggers write it, or clearly marked
+    rb"|(?i:(?:level|severity|lvl)=\"?(" + _NAMES + rb")\b|\[(" + _NAMES + rb")\])"
+    rb"|(?i:(?<![\w.-])(" + _NAMES + rb"): )"
+)
 _ISO = re.compile(
     rb"\W?(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:?\d\d)?\W?\s*"
 )
@@ -166,7 +171,7 @@ def _of_text(raw: bytes, entity: EntityId, last: Millis, now: Millis) -> LogLine
             break
     body = raw[size:]
     word = _WORD.search(body, 0, _FRONT)
-    severity = _SEVERITIES[word[0].decode().upper()] if word else 0
+    severity = _SEVERITIES[word[word.lastindex or 0].decode().upper()] if word else 0
     return LogLine(entity=entity, timestamp=at, body=body, severity=severity)
 
 

@@ -26,10 +26,9 @@ from typing import cast
 
 import numpy as np
 
-from dos.detect.logs.layout import ODD, LogState, readable, scratch
-from dos.detect.logs.mining import PARAMETERS, Lines, Mined, mine
-from dos.detect.logs.parameters import observe
-from dos.detect.logs.tokens import tokenise
+from dos.detect.logs.kernel import take
+from dos.detect.logs.layout import LogState, readable, room, scratch
+from dos.detect.logs.mining import Lines
 from dos.detect.logs.verdict import BURST, NEW, Judge, LogsConfig, Verdict
 from dos.kit.clock import SECOND, Millis
 from dos.model.ids import EntityId
@@ -94,8 +93,7 @@ class LogDetector:
         self._every = round(self.config.every * SECOND)
         self._judge = Judge(self.config)
         self._line = scratch()
-        self._mined = _room(self.config.max_templates)
-        self._strange = np.empty(CHUNK, np.int64)
+        self._mined = room(CHUNK, self.config.max_templates)
 
     def step(self, batch: LogBatch | None, now: Millis, *, history: bool = False) -> LogStep:
         """Take in lines and go on to `now`.
@@ -111,7 +109,7 @@ class LogDetector:
         scores: list[LogScores] = []
         for bucket, lines in self._stretches(batch, now):
             self._advance(bucket, findings, scores, history=history)
-            self._take(lines)
+            self._take(self._owned(lines, batch))
         if self._state.bucket >= 0 and not history:  # the past may come in parts
             self._advance(now // self._every, findings, scores, history=False)
             if batch is not None and len(batch):
@@ -166,67 +164,48 @@ class LogDetector:
         if batch is None or not len(batch):
             return
         state = self._state
-        rows = np.array([self._entity(name) for name in batch.entities], np.int32)
         lines = Lines(
             data=np.frombuffer(batch.data, np.uint8),
             offset=batch.offset.copy(),
-            entity=rows[batch.entity],
+            entity=batch.entity.copy(),
             timestamp=np.minimum(batch.timestamp, now),
             severity=batch.severity.copy(),
             weight=batch.weight.copy(),
         )
         bucket = np.maximum(lines.timestamp // self._every, state.bucket)
-        known = lines.entity >= 0
-        self.refused += int((~known).sum())
-        if known.all() and (bucket == bucket[0]).all():
+        if (bucket == bucket[0]).all():
             yield int(bucket[0]), lines
             return
-        for one in np.unique(bucket[known]).tolist():
-            yield one, _chosen(lines, np.flatnonzero(known & (bucket == one)))
+        for one in np.unique(bucket).tolist():
+            yield one, _chosen(lines, np.flatnonzero(bucket == one))
 
-    def _entity(self, name: EntityId) -> int:
-        full = len(self._state.names) >= self.config.max_entities
-        return self._state.names.get(name, -1) if full else self._state.entity(name)
+    def _owned(self, lines: Lines, batch: LogBatch | None) -> Lines:
+        """`lines` with the rows of their entities; those of one too many are left out."""
+        names = () if batch is None else batch.entities
+        rows = np.full(len(names), -1, np.int32)
+        for place in np.unique(lines.entity).tolist():  # not before their first line: see `ready`
+            full = len(self._state.names) >= self.config.max_entities
+            known = self._state.names.get(names[place], -1)
+            rows[place] = known if full else self._state.entity(names[place])
+        owned = lines._replace(entity=rows[lines.entity])
+        foreign = int((owned.entity < 0).sum())
+        self.refused += foreign
+        return _chosen(owned, np.flatnonzero(owned.entity >= 0)) if foreign else owned
 
     def _take(self, lines: Lines) -> None:
-        """Mine the lines of the open stretch."""
+        """Count the lines of the open stretch."""
+        state, most = self._state, self.config.max_templates
         for start in range(0, len(lines.entity), CHUNK):
             part = _part(lines, start, min(start + CHUNK, len(lines.entity)))
-            done, count = 0, len(part.entity)
-            while done < count:
-                self._mined.absorbed[:] = -1
-                after = mine(
-                    self._state.store(), self._line, part, self._mined,
-                    self.config.max_templates, done,
-                )  # fmt: skip
-                if after < count and self._mined.absorbed[0, 0] < 0:
-                    self._state.grow(max(_ROWS, len(self._state.templates)))
-                done = after
-            self._learn_parameters(part)
-
-    def _learn_parameters(self, lines: Lines) -> None:
-        state, mined, count = self._state, self._mined, len(lines.entity)
-        serial = cast(Int64Array, state.templates["serial"])
-        observe(state.parameters(), mined, serial, count, self._strange)
-        fresh = mined.fresh[:count]
-        np.add.at(state.entities["fresh"], lines.entity[fresh], 1.0)
-        strange = cast(Float64Array, state.templates["strange"])
-        for i in np.flatnonzero(self._strange[:count] >= 0).tolist():
-            row = int(mined.row[i])
-            if strange[row] == 0:
-                self._keep_value(lines, i, row)
-            strange[row] += 1.0
-
-    def _keep_value(self, lines: Lines, i: int, row: int) -> None:
-        """Remember a strange value, to show it."""
-        begin, end = int(lines.offset[i]), int(lines.offset[i + 1])
-        tokenise(lines.data, begin, end, self._line)
-        at = int(self._strange[i])
-        start, stop = begin + int(self._line.start[at]), begin + int(self._line.stop[at])
-        value = lines.data[start : min(stop, start + ODD)]
-        odd = self._state.templates["odd"]
-        odd[row] = 0
-        odd[row, : len(value)] = value
+            done = 0
+            while done < len(part.entity):
+                merges = self._mined.merges
+                merges[0] = 0
+                done = take(
+                    state.store(), state.parameters(), self._line, part, self._mined, (done, most)
+                )
+                if done < len(part.entity) and merges[0] + most <= len(self._mined.absorbed):
+                    state.grow(max(_ROWS, len(state.templates)))
 
     def _advance(
         self, bucket: int, findings: list[LogFinding], scores: list[LogScores], *, history: bool
@@ -345,11 +324,11 @@ class LogDetector:
         lines, mean = float(table["lines"][row]), float(table["mean"][row])
         text, every = self._state.text(row), f"{self.config.every:g} s"
         if signal == NEW:
-            return f"new line, {lines:.3g} times in {every}: {text}"
+            return f"{_times(lines)} in {every}, never before: {text}"
         if signal == BURST:
-            return f"{lines:.3g} times in {every}, {mean:.3g} before: {text}"
+            return f"{_times(lines)} in {every}, usually {mean:.2g}: {text}"
         odd = readable(table["odd"][row].tobytes().rstrip(b"\0"))
-        return f"{int(table['strange'][row])} times a value as never before ({odd}): {text}"
+        return f"{_times(float(table['strange'][row]))} with a value as never before, {odd}: {text}"
 
 
 def score_of(strength: float) -> float:
@@ -368,18 +347,9 @@ def deviation_of(log_rarity: float) -> float:
     return z
 
 
-def _room(most: int) -> Mined:
-    """Room for what becomes of a chunk of lines."""
-    parameters = (CHUNK, PARAMETERS)
-    return Mined(
-        row=np.empty(CHUNK, np.int32),
-        serial=np.empty(CHUNK, np.int64),
-        fresh=np.empty(CHUNK, np.bool_),
-        position=np.empty(parameters, np.int32),
-        word=np.empty(parameters, np.uint64),
-        value=np.empty(parameters),
-        absorbed=np.full((2 * most + 2, 2), -1, np.int64),
-    )
+def _times(lines: float) -> str:
+    """`once`, `12 times`."""
+    return "once" if round(lines) == 1 else f"{lines:,.0f} times"
 
 
 def _part(lines: Lines, start: int, stop: int) -> Lines:

@@ -13,15 +13,16 @@ from typing import Any, cast
 import numpy as np
 
 from dos.detect.columns import Column, Columns
+from dos.detect.logs.kernel import ODD
 from dos.detect.logs.mining import (
     CELLS,
     EXAMPLE,
     FREE,
-    PARAMETERS,
     SHAPES,
+    Mined,
     Store,
 )
-from dos.detect.logs.parameters import WORDS, Slots
+from dos.detect.logs.parameters import PARAMETERS, WORDS, Slots
 from dos.detect.logs.tokens import MASK, MAX_TOKENS, Line, UInt64Array
 from dos.kit.errors import CorruptDataError
 from dos.model.ids import EntityId
@@ -29,8 +30,6 @@ from dos.model.telemetry import Float64Array, Int32Array, Int64Array
 
 KINDS = 3
 """Kinds of unusual behaviour; see `LogSignal`."""
-ODD = 40
-"""Bytes of a strange value that are kept to show it."""
 _MAGIC = b"DOSLOGS1"
 _TEMPLATES: Mapping[str, Column] = {
     "entity": Column(dtype="<i4", initial=-1),
@@ -84,7 +83,7 @@ _SHAPES: Mapping[str, Column] = {
     "shape_serial": Column(dtype="<i8", initial=-1),
 }
 _PART = struct.Struct("<Q")
-_FROM_ENTITIES = ("head", "templates")
+_FROM_ENTITIES = ("head", "templates", "fresh")
 
 
 class LogState:
@@ -201,6 +200,15 @@ def scratch() -> Line:
         start=places,
         stop=places.copy(),
         tally=places.copy(),
+    )
+
+
+def room(lines: int, most: int) -> Mined:
+    """Room for what becomes of so many lines, where an entity has `most` templates at most."""
+    return Mined(
+        serial=np.empty(lines, np.int64),
+        absorbed=np.empty((2 * most, 2), np.int64),
+        merges=np.zeros(1, np.int64),
     )
 
 

@@ -35,19 +35,17 @@ from dos.detect.logs.tokens import (
     tokenise,
 )
 from dos.kit.compiled import compiled
-from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, UInt8Array
+from dos.model.telemetry import Float64Array, Int32Array, Int64Array, UInt8Array
 
 UInt16Array = npt.NDArray[np.uint16]
 
 EXAMPLE = 256
 """Bytes of the first line that are kept to show the template with."""
-PARAMETERS = 8
-"""Variable tokens of a line that are looked into."""
 SHAPES = 4096
 """Shapes remembered."""
 SIMILAR = 0.6
 """Share of words that must agree for lines that differ in several to be of one template."""
-FAMILY = 4
+FAMILY = 3
 """Templates that differ in one word only from which on that word is a variable."""
 FAMILY_FIRST = 8
 """The same for the first word, which mostly says what a line is about."""
@@ -79,11 +77,14 @@ class Store(NamedTuple):
     variance: Float64Array
     strange: Float64Array
     strange_ever: Float64Array
+    odd: UInt8Array
     streak: Int32Array
     head: Int32Array
     """`[entity]` first row of its chain, -1 for none."""
     templates: Int32Array
     """`[entity]` rows in its chain."""
+    fresh: Float64Array
+    """`[entity]` templates made in this stretch of time."""
     shape: UInt64Array
     shape_row: Int32Array
     shape_serial: Int64Array
@@ -107,71 +108,48 @@ class Lines(NamedTuple):
 
 
 class Mined(NamedTuple):
-    """What became of the lines, in columns `[line]`."""
+    """What became of the lines."""
 
-    row: Int32Array
     serial: Int64Array
-    """Of the template; rows are used again, serial numbers are not."""
-    fresh: BoolArray
-    """Whether it is the first line of its template."""
-    position: Int32Array
-    """`[line, PARAMETERS]` token that is variable, -1 for no more."""
-    word: UInt64Array
-    value: Float64Array
-    """`[line, PARAMETERS]` hash and number of these."""
+    """`[line]` of its template; rows are used again, serial numbers are not."""
     absorbed: Int64Array
     """`[merge, 2]` serial numbers: the first became part of the second."""
+    merges: Int64Array
+    """`[1]` how many there are."""
 
 
 @compiled
-def mine(store: Store, line: Line, lines: Lines, mined: Mined, most: int, at: int) -> int:
-    """Find or make the template of each line from `at` on.
+def mine(store: Store, line: Line, lines: Lines, i: int, most: int, mined: Mined) -> int:
+    """Find or make the template of line `i`, and count it.
 
-    Args:
-        store: The templates; changed in place.
-        line: Scratch space.
-        lines: What to mine.
-        mined: Filled in.
-        most: Templates that an entity may have; beyond these its least recently used goes.
-        at: First line to look at.
+    There must be a free row, or the entity must have `most` templates already: then its least
+    recently used goes. `mined.absorbed` must have room for as many merges as there are templates.
 
     Returns:
-        The number of lines done; fewer than all when there is no free row: make some and go on.
+        The row of the template.
     """
-    merges = 0
-    while merges < len(mined.absorbed) and mined.absorbed[merges, 0] >= 0:
-        merges += 1
-    for i in range(at, len(lines.entity)):
-        room = store.cell[FREE] >= 0 or store.templates[lines.entity[i]] >= most
-        if not room or merges + most > len(mined.absorbed):
-            return i
-        begin, end = lines.offset[i], lines.offset[i + 1]
-        size = tokenise(lines.data, begin, end, line)
-        store.cell[LINES] += 1
-        entity = lines.entity[i]
-        shape = _shape(entity, line.token, size)
-        place = int(shape >> np.uint64(52))
-        row = -1
-        if store.shape[place] == shape:
-            known = store.shape_row[place]
-            if store.serial[known] == store.shape_serial[place]:
-                row = known
-        mined.fresh[i] = False
+    size = tokenise(lines.data, lines.offset[i], lines.offset[i + 1], line)
+    store.cell[LINES] += 1
+    entity = lines.entity[i]
+    shape = _shape(entity, line.token, size)
+    place = int(shape >> np.uint64(52))
+    row = -1
+    if store.shape[place] == shape:
+        known = store.shape_row[place]
+        if store.serial[known] == store.shape_serial[place]:
+            row = known
+    if row < 0:
+        row = _find(store, line, entity, size, mined)
         if row < 0:
-            row = _find(store, line, entity, size)
-            if row < 0:
-                row, merges = _family(store, line, entity, size, mined.absorbed, merges)
-            if row < 0:
-                row = _make(store, line, lines, i, size, most)
-                mined.fresh[i] = True
-            store.shape[place] = shape
-            store.shape_row[place] = row
-            store.shape_serial[place] = store.serial[row]
-        _count(store, lines, i, row)
-        mined.row[i] = row
-        mined.serial[i] = store.serial[row]
-        _parameters(store, line, mined, i, row)
-    return len(lines.entity)
+            row = _family(store, line, entity, size, mined)
+        if row < 0:
+            row = _make(store, line, lines, i, size, most)
+            store.fresh[entity] += 1.0
+        store.shape[place] = shape
+        store.shape_row[place] = row
+        store.shape_serial[place] = store.serial[row]
+    _count(store, lines, i, row)
+    return int(row)
 
 
 @compiled
@@ -186,20 +164,6 @@ def _count(store: Store, lines: Lines, i: int, row: int) -> None:
 
 
 @compiled
-def _parameters(store: Store, line: Line, mined: Mined, i: int, row: int) -> None:
-    found = 0
-    for p in range(store.size[row]):
-        if store.token[row, p] <= MASK:
-            mined.position[i, found] = p
-            mined.word[i, found] = line.word[p]
-            mined.value[i, found] = line.value[p]
-            found += 1
-            if found == PARAMETERS:
-                return
-    mined.position[i, found] = -1
-
-
-@compiled
 def _shape(entity: int, token: UInt64Array, size: int) -> np.uint64:
     """Hash of what is left of a line when its masked tokens are left out."""
     found = OFFSET ^ np.uint64(entity + 1)
@@ -211,7 +175,7 @@ def _shape(entity: int, token: UInt64Array, size: int) -> np.uint64:
 
 
 @compiled
-def _find(store: Store, line: Line, entity: int, size: int) -> int:
+def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
     """The entity's template that fits best, made more general where it has to be; -1 for none."""
     best, closest, sole = -1, SIMILAR - 1e-9, False
     row = store.head[entity]
@@ -234,7 +198,26 @@ def _find(store: Store, line: Line, entity: int, size: int) -> int:
         for p in range(size):
             if store.token[best, p] != line.token[p]:
                 store.token[best, p] = WILD
+        _gather(store, best, mined)
     return int(best)
+
+
+@compiled
+def _gather(store: Store, into: int, mined: Mined) -> None:
+    """Absorb the templates that `into`, which became more general, now says as well."""
+    row = store.head[store.entity[into]]
+    while row >= 0:
+        after = store.next[row]
+        same = row != into and store.size[row] == store.size[into]
+        for p in range(store.size[into] if same else 0):
+            ours = store.token[into, p]
+            same = same and (ours == WILD or ours == store.token[row, p])
+        if same:
+            mined.absorbed[mined.merges[0], 0] = store.serial[row]
+            mined.absorbed[mined.merges[0], 1] = store.serial[into]
+            mined.merges[0] += 1
+            _absorb(store, row, into)
+        row = after
 
 
 @compiled
@@ -258,13 +241,8 @@ def _compare(store: Store, line: Line, row: int, size: int) -> tuple[int, int, i
 
 
 @compiled
-def _family(
-    store: Store, line: Line, entity: int, size: int, absorbed: Int64Array, merges: int
-) -> tuple[int, int]:
-    """Where a word makes a family too many, its oldest template with that word as a variable.
-
-    Returns the row, -1 for none, and the number of merges so far.
-    """
+def _family(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
+    """Where a word makes a family too many, its oldest template with that word as a variable."""
     line.tally[:size] = 0
     row = store.head[entity]
     while row >= 0:
@@ -277,23 +255,16 @@ def _family(
         if line.tally[p] + 1 >= (FAMILY if p > 0 else FAMILY_FIRST):
             word = p
     if word < 0:
-        return -1, merges
+        return -1
     oldest, row = -1, store.head[entity]
     while row >= 0:
         if _sole_difference(store, line, row, size) == word:
             older = oldest < 0 or store.serial[row] < store.serial[oldest]
             oldest = row if older else oldest
         row = store.next[row]
-    row = store.head[entity]
-    while row >= 0:
-        after = store.next[row]
-        if row != oldest and _sole_difference(store, line, row, size) == word:
-            absorbed[merges, 0], absorbed[merges, 1] = store.serial[row], store.serial[oldest]
-            merges += 1
-            _absorb(store, row, oldest)
-        row = after
     store.token[oldest, word] = WILD
-    return oldest, merges
+    _gather(store, oldest, mined)
+    return int(oldest)
 
 
 @compiled

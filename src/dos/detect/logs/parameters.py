@@ -19,13 +19,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dos.detect.logs.mining import PARAMETERS, Mined
-from dos.detect.logs.tokens import UInt64Array
+from dos.detect.logs.mining import Store
+from dos.detect.logs.tokens import MASK, Line, UInt64Array
 from dos.kit.compiled import compiled
 from dos.model.telemetry import Float64Array, Int64Array
 
 Int8Array = npt.NDArray[np.int8]
 
+PARAMETERS = 8
+"""Variable tokens of a template that are looked into: the first ones."""
 WORDS = 8
 """Distinct values of a slot that are remembered; with more it is not a choice of few."""
 ENOUGH = 100
@@ -61,35 +63,25 @@ class Slots(NamedTuple):
 
 
 @compiled
-def observe(
-    slots: Slots, mined: Mined, serial: Int64Array, count: int, strange: Int64Array
-) -> None:
-    """Judge and learn the parameters of the first `count` lines.
+def observe(slots: Slots, store: Store, line: Line, row: int) -> int:
+    """Judge and learn the variable tokens of a line, whose template is `row`.
 
-    Args:
-        slots: What is known; changed in place.
-        mined: The lines.
-        serial: `[row]` of the templates: a line whose template is gone by now is left out.
-        count: Lines.
-        strange: `[line]` gets the token that is strange, -1 for none.
+    Returns:
+        The first token that is strange, -1 for none.
     """
-    for i in range(count):
-        strange[i] = -1
-        row = mined.row[i]
-        if serial[row] != mined.serial[i]:
+    if slots.of[row] != store.serial[row]:
+        _clear(slots, row, store.serial[row])
+    strange = -1
+    for position in range(store.size[row]):
+        if store.token[row, position] > MASK:
             continue
-        if slots.of[row] != mined.serial[i]:
-            _clear(slots, row, mined.serial[i])
-        for j in range(PARAMETERS):
-            position = mined.position[i, j]
-            if position < 0:
-                break
-            slot = _slot(slots, row, position)
-            if slot < 0:
-                break
-            odd = _judge(slots, row, slot, mined.word[i, j], mined.value[i, j])
-            if odd and strange[i] < 0:
-                strange[i] = position
+        slot = _slot(slots, row, position)
+        if slot < 0:
+            break
+        odd = _judge(slots, row, slot, line.word[position], line.value[position])
+        if odd and strange < 0:
+            strange = position
+    return strange
 
 
 @compiled

@@ -45,6 +45,8 @@ def _classes() -> UInt8Array:
 
 
 _CLASS = _classes()
+_SPACE, _COMMA = 32, 44
+_SIZES = np.array([ord("k"), ord("m"), ord("g"), ord("t")], np.uint8)
 _COLON, _SLASH, _BACKSLASH, _AT, _DOT = 58, 47, 92, 64, 46
 _MINUS, _PLUS, _PERCENT, _EQUALS, _QUOTE = 45, 43, 37, 61, 34
 OFFSET, PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
@@ -88,7 +90,9 @@ def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
         stop = i
         while _CLASS[data[stop - 1]] == _OTHER and data[stop - 1] != _PERCENT:
             stop -= 1
-        if variable and masked:  # a list, or a number in parts
+        if masked and _goes_on(data, begin + line.stop[count - 1], start, stop, variable):
+            if not variable:
+                line.value[count - 1] *= _unit(data, start, stop)
             line.stop[count - 1] = stop - begin
             continue
         masked = variable
@@ -99,6 +103,34 @@ def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
         line.stop[count] = stop - begin
         count += 1
     return count
+
+
+@compiled
+def _goes_on(data: UInt8Array, before: int, start: int, stop: int, variable: bool) -> bool:
+    """Whether a token belongs to the masked one before: the next of a list, or its unit."""
+    for i in range(before, start):
+        if data[i] != _SPACE and data[i] != _COMMA:
+            return False
+    return variable or (start == before + 1 and _unit(data, start, stop) > 0.0)
+
+
+@compiled
+def _unit(data: UInt8Array, start: int, stop: int) -> float:
+    """What a unit of time or size is in seconds or bytes; 0 for any other word."""
+    size = stop - start
+    first = data[start] | 32  # lower case
+    last = data[stop - 1]
+    if size == 1:
+        return 1.0 if data[start] == ord("s") or data[start] == ord("B") else 0.0
+    if size == 2 and last == ord("s"):
+        return _prefix(data[start])
+    middle = size == 2 or (size == 3 and data[start + 1] == ord("i"))
+    if not middle or last != ord("B"):
+        return 0.0
+    for power in range(4):
+        if first == _SIZES[power]:
+            return 1024.0 ** (power + 1)
+    return 0.0
 
 
 @compiled
@@ -146,7 +178,7 @@ def _hash(data: UInt8Array, start: int, stop: int, begin: int) -> np.uint64:
 
 @compiled
 def _number(data: UInt8Array, start: int, stop: int) -> float:
-    """The number that a token is, in base units of time; NaN for ids, addresses, dates."""
+    """The number that a token is, in seconds or bytes; NaN for ids, addresses, dates."""
     i = start
     sign = 1.0
     if data[i] in (_MINUS, _PLUS):
@@ -169,10 +201,8 @@ def _number(data: UInt8Array, start: int, stop: int) -> float:
     for j in range(i, stop):
         if _CLASS[data[j]] != _LETTER and data[j] != _PERCENT:
             return np.nan
-    factor = 1.0
-    if unit == 2 and data[i + 1] == ord("s"):  # ms, us, ns
-        factor = _prefix(data[i])
-    return sign * whole / scale * factor
+    factor = _unit(data, i, stop) if unit > 0 else 1.0
+    return sign * whole / scale * (factor if factor > 0.0 else 1.0)
 
 
 @compiled
@@ -181,4 +211,4 @@ def _prefix(byte: int) -> float:
         return 1e-3
     if byte == ord("u"):
         return 1e-6
-    return 1e-9 if byte == ord("n") else 1.0
+    return 1e-9 if byte == ord("n") else 0.0
