@@ -175,3 +175,11 @@ def test_a_constant_is_never_abnormal(value: float, count: int) -> None:
 def test_two_points_decide_nothing(values: list[float]) -> None:
     watch = Watch(*ALL)
     assert watch.feed(np.array(values)) == []
+
+
+@given(value=st.floats(-1e12, 1e12), wiggle=st.floats(0, 1e-6), count=st.integers(30, 400))
+@settings(max_examples=30)
+def test_what_hardly_moves_never_creeps_away(value: float, wiggle: float, count: int) -> None:
+    watch = Watch(*ALL, config=CONFIG)
+    line = value * (1 + wiggle * np.sin(np.arange(count)))
+    assert watch.feed(line) == []

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from dos.model.anomaly import Findings
-from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series, SeriesSpec
+from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Series, SeriesSpec
 
 VIRTUAL_SHARDS = 256
 
@@ -37,6 +37,17 @@ class ColumnBatch:
     value: Float64Array
     history: bool = False
     """True for back-fill: learn, decide nothing."""
+
+    def where(self, chosen: BoolArray) -> ColumnBatch:
+        """The samples that a mask marks; the batch itself if those are all."""
+        if chosen.all():
+            return self
+        return ColumnBatch(
+            row=self.row[chosen],
+            timestamp=self.timestamp[chosen],
+            value=self.value[chosen],
+            history=self.history,
+        )
 
 
 class ShardKernel(Protocol[S]):

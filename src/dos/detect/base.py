@@ -20,12 +20,18 @@ class Scored:
     """Scores of one batch, in columns `[sample]`."""
 
     deviation: Float64Array
-    """Signed robust z-score: (observed - expected) / sigma, finite."""
+    """Signed robust z-score: (observed - expected) / sigma, finite. A detector that knows no
+    direction gives 0 or more, and takes that of the everyday detector."""
     expected: Float64Array
     sigma: Float64Array
-    """Expected value and robust spread on the detector's own scale (see `to_unit`)."""
+    """Expected value and robust spread on the detector's own scale (see `to_unit`); NaN in a
+    detector that has no band."""
     ready: BoolArray
     """False while the baseline of the series is warming up."""
+    sure: BoolArray | None = None
+    """Where the deviation is measured by a bound of the detector's own, so that the lowest
+    threshold holds, whatever the series' past strayed, and nothing is learned of how far healthy
+    samples stray. None: nowhere."""
 
 
 class Detector(Protocol):

@@ -20,7 +20,7 @@ from dos.detect.columns import Column, Columns
 from dos.kit.clock import MINUTE
 from dos.model.telemetry import (
     BoolArray,
-    Float64Array,
+    Float32Array,
     Int8Array,
     Int32Array,
     Int64Array,
@@ -63,7 +63,7 @@ class Slots:
     def __init__(self, most: int) -> None:
         self._most = most
 
-    def enter(self, engine: Columns, slots: Columns, first: int, series: Sequence[Series]) -> None:
+    def enter(self, engine: Columns, first: int, series: Sequence[Series]) -> None:
         """Rows `first…` are new: note how much they matter."""
         engine["rank"][first:] = [rank_of(one.spec.role) for one in series]
 
@@ -84,7 +84,7 @@ class Slots:
         return np.concatenate([taken, _take_over(engine, slots, golden, _ANY_TIME)])
 
     def claim(
-        self, engine: Columns, slots: Columns, row: Int32Array, at: Int64Array, by: Float64Array
+        self, engine: Columns, slots: Columns, row: Int32Array, at: Int64Array, by: Float32Array
     ) -> Int32Array:
         """Give slots to some of `row`, suspected at `at`, most suspected first; who got one.
 
@@ -104,6 +104,7 @@ def _take_over(engine: Columns, slots: Columns, row: Int32Array, before: int) ->
     order = may[np.lexsort((-holders[may], -rank[may], suspected[may]))][: len(row)]
     taken = row[: len(order)]
     engine["slot"][holders[order]] = -1
+    engine["leader"][holders[order]] = 0
     slots["row"][order] = taken
     engine["slot"][taken] = order
     return taken

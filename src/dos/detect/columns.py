@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +40,14 @@ class Columns:
         """The column's rows in use, as a view; valid until the next `grow`."""
         return self._arrays[name][: self._rows]
 
+    @property
+    def names(self) -> Collection[str]:
+        """Of the columns."""
+        return self._layout.keys()
+
     def grow(self, count: int) -> None:
         """Add `count` rows with initial values."""
-        if self._rows + count > len(next(iter(self._arrays.values()))):
+        if self._rows + count > self._capacity:
             self._reserve(max(2 * self._rows, self._rows + count))
         self._rows += count
 
@@ -55,7 +60,7 @@ class Columns:
         """Rows `first` to `stop` as columns of their own over the same memory; not to be grown."""
         made = Columns.__new__(Columns)
         made._layout = self._layout
-        made._rows = stop - first
+        made._rows = made._capacity = stop - first
         made._arrays = {name: array[first:stop] for name, array in self._arrays.items()}
         return made
 
@@ -108,6 +113,7 @@ class Columns:
         return columns
 
     def _reserve(self, capacity: int) -> None:
+        self._capacity = capacity
         for name, column in self._layout.items():
             shape = (capacity, column.width) if column.width else (capacity,)
             fresh = np.full(shape, column.initial, dtype=column.dtype)

@@ -13,55 +13,36 @@ An abnormal series hardly learns, so that an incident does not become the new no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dos.compute.base import ColumnBatch
-from dos.detect import closely
+from dos.detect import closely, past
 from dos.detect.closely import Slots
-from dos.detect.columns import Column, Columns
-from dos.detect.ensemble import Verdict, combine, score_of
-from dos.detect.members import ROOM, Member, MemberState, Said, member_list
+from dos.detect.columns import Columns
+from dos.detect.council import Council
+from dos.detect.everyday import Everyday, Fusible
+from dos.detect.judge import Rules
+from dos.detect.members import ROOM, Member, member_list
 from dos.detect.profile import profile_of
+from dos.detect.readings import Readings, merged, readings_of
+from dos.detect.state import LAYOUT, PAST, EngineState
 from dos.detect.thresholds import ThresholdConfig
 from dos.kit.errors import CorruptDataError
 from dos.model.anomaly import Findings
 from dos.model.telemetry import (
-    BoolArray,
     Float32Array,
     Float64Array,
     Int32Array,
     Int64Array,
     Series,
-    UInt8Array,
 )
 
-__all__ = ["ROOM", "DetectConfig", "DetectKernel", "EngineState", "Readings", "score_of"]
-
-_LAYOUT = {
-    "id": Column(dtype="<i4", initial=-1),
-    "above": Column(dtype="|b1", initial=True),
-    "below": Column(dtype="|b1", initial=True),
-    "certain": Column(dtype="<f8", initial=float("inf")),
-    "evidence": Column(dtype="<f8"),
-    "calm": Column(dtype="<i4"),
-    "abnormal": Column(dtype="|b1", initial=False),
-    "onset": Column(dtype="<i8"),
-    "streak": Column(dtype="<i4"),
-    "reported": Column(dtype="<f8"),
-    "last": Column(dtype="<i8"),
-    "value": Column(dtype="<f8", initial=float("nan")),
-    "expected": Column(dtype="<f8", initial=float("nan")),
-    "sigma": Column(dtype="<f8", initial=float("nan")),
-    "strength": Column(dtype="<f8", initial=float("nan")),
-    "scale": Column(dtype="<f4", initial=1.0),
-    "leader": Column(dtype="|u1"),
-    **closely.ROWS,
-}
+__all__ = ["ROOM", "DetectConfig", "DetectKernel", "EngineState", "Readings"]
 
 
 class DetectConfig(BaseModel):
@@ -96,40 +77,23 @@ class DetectConfig(BaseModel):
     """Abnormal samples in a row after which the new behaviour is taken as normal."""
 
 
-@dataclass(slots=True, kw_only=True)
-class EngineState:
-    """State of the series of one shard host, a row each."""
-
-    engine: Columns
-    slots: Columns
-    """Who is watched closely; a row each slot in use."""
-    members: tuple[MemberState, ...]
-    """By detector, in the kernel's order; those that look closely have a row a slot."""
-    series: list[Series]
-
-    @property
-    def detector(self) -> Columns:
-        """Columns of the everyday detector."""
-        return self.members[0].own
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all columns."""
-        members = sum(one.nbytes for one in self.members)
-        return self.engine.nbytes + self.slots.nbytes + members
-
-
 class DetectKernel:
     """The `ShardKernel` of detection."""
 
     def __init__(self, config: DetectConfig) -> None:
         self._config = config
-        everyday = Member(config.detector, config.parameters, config.threshold)
-        beside = member_list(config.beside, config.options, config.threshold)
-        close = member_list(config.closely, config.options, config.threshold)
+        everyday = Member(config.detector, config.parameters)
+        beside = member_list(config.beside, config.options)
+        close = member_list(config.closely, config.options)
         self._members: tuple[Member, ...] = (everyday, *beside, *close)
         self._dense = 1 + len(beside)
         self._slots = Slots(config.closely_at_most if close else 0)
+        self._rules = rules_of(config)
+        self._council = Council(self._members, self._dense, self._rules, config.threshold)
+        self._everyday: Everyday | None = None
+        if isinstance(everyday.detector, Fusible) and not beside:
+            self._everyday = Everyday(everyday.detector, self._rules, config.threshold)
+        self._past = PAST if close else {}
         parts = [f"{one.name}-{one.detector.version}" for one in self._members]
         self.version = f"3/{'+'.join(parts)}"
 
@@ -141,7 +105,8 @@ class DetectKernel:
     def create(self) -> EngineState:
         """State of no series."""
         return EngineState(
-            engine=Columns(_LAYOUT),
+            engine=Columns(LAYOUT),
+            past=Columns(self._past),
             slots=Columns(closely.SLOTS),
             members=tuple(member.create() for member in self._members),
             series=[],
@@ -151,48 +116,86 @@ class DetectKernel:
         """Add one row for each series."""
         first = len(state.engine)
         state.engine.grow(len(series))
+        state.past.grow(len(series))
         state.series += series
         profiles = [profile_of(one.spec) for one in series]
         state.engine["id"][first:] = [one.id for one in series]
         state.engine["above"][first:] = [profile.above for profile in profiles]
         state.engine["below"][first:] = [profile.below for profile in profiles]
         state.engine["certain"][first:] = [profile.certain for profile in profiles]
-        for member, own in self._everyday(state):
+        for member, own in zip(self._members[: self._dense], state.members, strict=False):
             own.grow(len(series))
             member.detector.prepare(own.own, first, series)
-        self._slots.enter(state.engine, state.slots, first, series)
+        self._slots.enter(state.engine, first, series)
         self._look_closely(state, self._slots.claim_new(state.engine, state.slots, first))
         return state
 
     def step(self, state: EngineState, batch: ColumnBatch) -> tuple[EngineState, Findings]:
-        """Score, decide, learn."""
-        row, config, engine = batch.row, self._config, state.engine
-        said = self._ask(state, batch)
-        strengths = np.stack([one.strength(len(row)) for one in said])
-        verdict = combine(self.detectors, strengths)
-        strength = verdict.strength
-        findings = Findings.empty()
-        abnormal = cast(BoolArray, engine["abnormal"])[row]
-        if not batch.history:
-            findings = self._decide(state, batch, said, verdict)
-            abnormal = abnormal | cast(BoolArray, engine["abnormal"])[row]
-        suspicious = strength >= 1.0
-        weight = np.where(abnormal | suspicious, config.abnormal_weight, 1.0)
-        if batch.history:
-            weight = np.where(suspicious, np.maximum(config.abnormal_weight, 0.3), 1.0)
-        for member, own, one in zip(self._members, state.members, said, strict=True):
-            at = one.at
-            member.detector.learn(
-                own.own, one.row, batch.timestamp[at], batch.value[at], weight[at]
+        """Score, decide, learn. A sample that is not a number is passed over."""
+        if self._everyday is None:
+            known = batch.where(~np.isnan(batch.value))
+            return state, self._council.step(state, known)[0] if len(
+                known.row
+            ) else Findings.empty()
+        if not len(state.slots):
+            return state, self._every(state, batch)
+        watched = state.slot[batch.row] >= 0
+        rest = batch.where(~watched)
+        near = batch.where(watched & ~np.isnan(batch.value))
+        found = [self._every(state, rest)] if len(rest.row) else []
+        before = cast(Float32Array, state.engine["strength"])[rest.row]
+        suspected = before >= self._config.closely_above
+        if len(near.row):
+            findings, strength = self._council.step(state, near)
+            found.append(findings)
+            strong = strength >= self._config.closely_above
+            state.engine["suspected"][near.row[strong]] = near.timestamp[strong]
+        if suspected.any() and not batch.history:
+            self._claim(state, rest.where(suspected))
+        past.keep(state, batch.row, batch.value)
+        return state, merged(found)
+
+    def step_block(
+        self,
+        state: EngineState,
+        row: Int32Array,
+        timestamp: Int64Array,
+        value: Float64Array,
+        *,
+        history: bool,
+    ) -> tuple[EngineState, Findings]:
+        """Many samples of many series; findings and state are those of one `step` a time.
+
+        Series that only the everyday detector watches are gone through one by one, each in one
+        go, which is several times as fast as tick by tick.
+
+        Args:
+            state: What is known.
+            row: `[series]` rows, ascending, without repeats.
+            timestamp: `[time]` ms.
+            value: `[time, series]`; NaN where a series has no sample.
+            history: Learn, decide nothing.
+        """
+        slow = np.arange(len(row))
+        found: list[Findings] = []
+        if self._everyday is not None and (history or not len(state.slots)):
+            watched = state.slot[row] >= 0
+            alone = row[~watched]
+            if len(alone):
+                values = value if not watched.any() else value[:, ~watched]
+                found += self._everyday.block(state, alone, timestamp, values, history=history)
+                past.keep(state, alone, values)
+            slow = np.flatnonzero(watched)
+        for at, line in zip(timestamp, value[:, slow], strict=True) if len(slow) else ():
+            known = np.flatnonzero(~np.isnan(line))
+            batch = ColumnBatch(
+                row=row[slow[known]],
+                timestamp=np.full(len(known), at),
+                value=line[known],
+                history=history,
             )
-            which = one.scored.ready & ~abnormal[at]
-            member.learn_tail(own, one.row, one.distance, which)
-        self._keep(
-            engine, batch, said[0], verdict, cast(BoolArray, np.isfinite(strengths).any(axis=0))
-        )
-        if len(self._members) > self._dense and not batch.history:
-            self._suspect(state, batch, strength)
-        return state, findings
+            found.append(self.step(state, batch)[1])
+        return state, merged(found)
 
     def settle(self, state: EngineState, row: Int32Array) -> EngineState:
         """End the abnormal stretch of `row`, which is over for want of samples."""
@@ -207,31 +210,14 @@ class DetectKernel:
 
     def readings(self, state: EngineState) -> Readings:
         """Newest value, expectation, band and score of every row."""
-        engine, own = state.engine, state.members[0]
-        row = np.arange(len(engine), dtype=np.int32)
-        expected = cast(Float64Array, engine["expected"])
-        sigma = cast(Float64Array, engine["sigma"])
-        certain = cast(Float64Array, engine["certain"]) / sigma
-        reach = self._members[0].limit(own, row, certain) * _scale(engine, row) * sigma
-        unit = self._members[0].detector.to_unit
-        return Readings(
-            series_id=cast(Int32Array, engine["id"]).copy(),
-            timestamp=cast(Int64Array, engine["last"]).copy(),
-            value=cast(Float64Array, engine["value"]).copy(),
-            expected=unit(own.own, row, expected),
-            lower=unit(own.own, row, expected - reach),
-            upper=unit(own.own, row, expected + reach),
-            score=score_of(cast(Float64Array, engine["strength"])),
-            abnormal=cast(BoolArray, engine["abnormal"]).copy(),
-            detector=cast(UInt8Array, engine["leader"]).copy(),
-            closely=cast(Int32Array, engine["slot"]) >= 0,
-        )
+        return readings_of(state, self._members[0], self._rules)
 
     def dump(self, state: EngineState) -> bytes:
         """All tables, exactly."""
         version = self.version.encode()
-        parts = [state.engine.dump(), state.slots.dump(), *(one.dump() for one in state.members)]
         head = len(version).to_bytes(4, "little") + version
+        parts = [table.dump() for table in (state.engine, state.past, state.slots)]
+        parts += [member.dump() for member in state.members]
         return head + b"".join(len(part).to_bytes(8, "little") + part for part in parts)
 
     def load(self, data: bytes, series: Sequence[Series]) -> EngineState:
@@ -246,213 +232,66 @@ class DetectKernel:
             stop = at + 8 + int.from_bytes(data[at : at + 8], "little")
             parts.append(data[at + 8 : stop])
             at = stop
-        if len(parts) != 2 + len(self._members):
-            msg = f"The detection state has {len(parts)} parts, not {2 + len(self._members)}."
+        if len(parts) != 3 + len(self._members):
+            msg = f"The detection state has {len(parts)} parts, not {3 + len(self._members)}."
             raise CorruptDataError(msg)
-        engine = Columns.load(_LAYOUT, parts[0])
+        engine = Columns.load(LAYOUT, parts[0])
         if len(engine) != len(series):
             msg = f"The detection state is of {len(engine)} series, not {len(series)}."
             raise CorruptDataError(msg)
         return EngineState(
             engine=engine,
-            slots=Columns.load(closely.SLOTS, parts[1]),
-            members=tuple(m.load(p) for m, p in zip(self._members, parts[2:], strict=True)),
+            past=Columns.load(self._past, parts[1]),
+            slots=Columns.load(closely.SLOTS, parts[2]),
+            members=tuple(m.load(p) for m, p in zip(self._members, parts[3:], strict=True)),
             series=list(series),
         )
 
-    def _everyday(self, state: EngineState) -> Iterator[tuple[Member, MemberState]]:
-        """Members that watch every series."""
-        return zip(self._members[: self._dense], state.members, strict=False)
-
-    def _ask(self, state: EngineState, batch: ColumnBatch) -> list[Said]:
-        """What each member says of the samples it watches."""
-        engine = state.engine
-        every = np.arange(len(batch.row), dtype=np.int32)
-        slot = cast(Int32Array, engine["slot"])[batch.row]
-        watched = np.flatnonzero(slot >= 0).astype(np.int32)
-        said: list[Said] = []
-        for place, (member, own) in enumerate(zip(self._members, state.members, strict=True)):
-            dense = place < self._dense
-            at = every if dense else watched
-            row = batch.row if dense else slot[watched]
-            scored = member.detector.score(own.own, row, batch.timestamp[at], batch.value[at])
-            deviation = scored.deviation
-            certain = np.full(len(at), np.inf)
-            if place:  # one without a direction takes that of the everyday detector
-                unsigned = np.isnan(scored.expected)
-                toward = np.where(said[0].scored.deviation[at] < 0, -1.0, 1.0)
-                deviation = np.where(unsigned, toward * deviation, deviation)
-                scored = replace(scored, deviation=deviation)
-            else:
-                certain = cast(Float64Array, engine["certain"])[batch.row] / scored.sigma
-            distance = np.where(scored.ready, _side(engine, batch.row[at], deviation), 0.0)
-            limit = member.limit(own, row, certain) * _scale(engine, batch.row[at])
-            said.append(Said(at=at, row=row, scored=scored, distance=distance, limit=limit))
-        return said
-
-    def _keep(
-        self,
-        engine: Columns,
-        batch: ColumnBatch,
-        everyday: Said,
-        verdict: Verdict,
-        judged: BoolArray,
-    ) -> None:
-        """Remember the newest sample and what was said of it."""
-        scored = everyday.scored
-        for name, column in (
-            ("last", batch.timestamp),
-            ("value", batch.value),
-            ("expected", np.where(scored.ready, scored.expected, np.nan)),
-            ("sigma", np.where(scored.ready, scored.sigma, np.nan)),
-            ("strength", np.where(judged, verdict.strength, np.nan)),
-            ("leader", verdict.leader),
-        ):
-            engine[name][batch.row] = column
-
-    def _suspect(self, state: EngineState, batch: ColumnBatch, strength: Float64Array) -> None:
-        """Series under suspicion are watched closely, if there is a slot for them."""
-        suspected = np.flatnonzero(strength >= self._config.closely_above)
-        if not len(suspected):
-            return
-        row, at = batch.row[suspected], batch.timestamp[suspected]
-        state.engine["suspected"][row] = at
-        want = cast(Int32Array, state.engine["slot"])[row] < 0
-        if want.any():
-            given = self._slots.claim(
-                state.engine, state.slots, row[want], at[want], strength[suspected[want]]
-            )
-            self._look_closely(state, given)
-
-    def _look_closely(self, state: EngineState, row: Int32Array) -> None:
-        """Those of `row` have a slot now: begin afresh there."""
-        for place in cast(Int32Array, state.engine["slot"])[row].tolist():
-            series = state.series[int(state.slots["row"][place])]
-            for member, own in zip(
-                self._members[self._dense :], state.members[self._dense :], strict=True
-            ):
-                if place == len(own.own):
-                    own.grow(1)
-                own.own.reset(place)
-                own.tails.reset(place)
-                member.detector.prepare(own.own.part(place, place + 1), 0, [series])
-
-    def _decide(
-        self, state: EngineState, batch: ColumnBatch, said: Sequence[Said], verdict: Verdict
-    ) -> Findings:
-        """Move evidence and hysteresis; return what started, got worse and ended."""
-        row, config, engine = batch.row, self._config, state.engine
-        strength = verdict.strength
-        beyond = strength >= 1.0
-        evidence = cast(Float64Array, engine["evidence"])
-        before = evidence[row]
-        onset = cast(Int64Array, engine["onset"])
-        straying = beyond & (before == 0)
-        onset[row[straying]] = batch.timestamp[straying]
-        # What a stretch of wild samples teaches about the tail is forgotten if it turns out to
-        # be the beginning of an anomaly: incidents must not make the series less sensitive.
-        for member, own, one in zip(self._members, state.members, said, strict=True):
-            member.remember(own, one.row[straying[one.at]])
-        # One sample never gives more than 2, so that it takes two at least.
-        after = np.where(beyond, before + np.minimum(strength, 2.0), np.maximum(before - 1.0, 0.0))
-        evidence[row] = np.minimum(after, 2 * config.confirm)
-        abnormal, calm = cast(BoolArray, engine["abnormal"]), cast(Int32Array, engine["calm"])
-        calm[row] = np.where(strength < config.calm, calm[row] + 1, 0)
-        was = abnormal[row]
-        started = ~was & beyond & (after >= config.confirm)
-        for member, own, one in zip(self._members, state.members, said, strict=True):
-            member.restore(own, one.row[started[one.at]])
-        streak = cast(Int32Array, engine["streak"])
-        streak[row] = np.where(was, streak[row] + 1, 0)
-        exhausted = was & (streak[row] >= config.relearn)
-        ended = was & ((calm[row] >= config.recover) | exhausted)
-        abnormal[row] = (was | started) & ~ended
-        evidence[row] = np.where(ended, 0.0, evidence[row])
-        if exhausted.any():
-            state.detector["count"][row[exhausted]] = 0
-        reported = cast(Float64Array, engine["reported"])
-        worse = was & ~ended & (strength >= 2.0 * reported[row])
-        reported[row] = np.where(started | worse, strength, reported[row])
-        return self._findings(state, batch, said, verdict, started | worse | ended)
-
-    def _findings(
-        self,
-        state: EngineState,
-        batch: ColumnBatch,
-        said: Sequence[Said],
-        verdict: Verdict,
-        which: BoolArray,
-    ) -> Findings:
-        at = np.flatnonzero(which)
-        if not len(at):
-            return Findings.empty()
-        row, engine = batch.row[at], state.engine
-        strength, leader = verdict.strength[at], verdict.leader[at]
-        band = [np.empty(len(at)) for _ in range(4)]  # deviation, lower, expected, upper
-        for place, (member, own, one) in enumerate(
-            zip(self._members, state.members, said, strict=True)
-        ):
-            # The leader's own band if it has one, else that of the everyday detector.
-            where, mine = np.flatnonzero((leader == place) | (place == 0)), one
-            here = np.searchsorted(mine.at, at[where])
-            scored = mine.scored
-            known = (place == 0) | ~np.isnan(scored.expected[here])
-            band[0][where] = scored.deviation[here]
-            where, here = where[known], here[known]
-            expected, reach = scored.expected[here], (mine.limit * scored.sigma)[here]
-            for values, column in zip(
-                (expected - reach, expected, expected + reach), band[1:], strict=True
-            ):
-                column[where] = member.detector.to_unit(own.own, mine.row[here], values)
-        return Findings(
-            series_id=cast(Int32Array, engine["id"])[row],
-            timestamp=batch.timestamp[at],
-            started=cast(BoolArray, engine["abnormal"])[row].copy(),
-            onset=cast(Int64Array, engine["onset"])[row].copy(),
-            deviation=band[0],
-            score=score_of(strength),
-            observed=batch.value[at],
-            expected=band[2],
-            lower=band[1],
-            upper=band[3],
-            detector=leader,
-            rarity=_rarity(self._config.threshold, strength),
+    def _every(self, state: EngineState, batch: ColumnBatch) -> Findings:
+        """Rows that only the everyday detector watches."""
+        if self._everyday is None:
+            msg = "the everyday detector runs alone only if it can be fused"
+            raise AssertionError(msg)
+        return self._everyday.step(
+            state, batch.row, batch.timestamp, batch.value, history=batch.history
         )
 
+    def _claim(self, state: EngineState, batch: ColumnBatch) -> None:
+        """Series under suspicion are watched closely, if there is a slot for them."""
+        row, at = batch.row, batch.timestamp
+        state.engine["suspected"][row] = at
+        strength = cast(Float32Array, state.engine["strength"])[row]
+        given = self._slots.claim(state.engine, state.slots, row, at, strength)
+        self._look_closely(state, given)
 
-def _scale(engine: Columns, row: Int32Array) -> Float64Array:
-    """What feedback makes of the thresholds of `row`."""
-    return cast(Float32Array, engine["scale"])[row].astype(np.float64)
+    def _look_closely(self, state: EngineState, row: Int32Array) -> None:
+        """Those of `row` have a slot now: begin afresh there, with what is known of their past."""
+        watching = list(zip(self._members, state.members, strict=True))[self._dense :]
+        for place in state.slot[row].tolist():
+            series = state.series[int(cast(Int32Array, state.slots["row"])[place])]
+            for member, own in watching:
+                if place == len(own.own):
+                    own.grow(1)
+                member.begin(own, place, series)
+        for slot, at, value in past.replay(state, row):
+            for member, own in watching:
+                member.detector.score(own.own, slot, at, value)
+                member.detector.learn(own.own, slot, at, value, np.ones(len(slot)))
 
 
-def _rarity(config: ThresholdConfig, strength: Float64Array) -> Float64Array:
-    """Share of healthy samples that are as strong, were the tail beyond its quantile exponential.
-
-    A share `1 - tail` lies beyond the tracked quantile, and the threshold is `margin` times it.
-    """
-    return (1 - config.tail) ** (config.margin * strength)
-
-
-def _side(engine: Columns, row: Int32Array, deviation: Float64Array) -> Float64Array:
-    """|z| where the side matters for the role, else 0."""
-    above = cast(BoolArray, engine["above"])[row] & (deviation > 0)
-    below = cast(BoolArray, engine["below"])[row] & (deviation < 0)
-    return np.where(above | below, np.abs(deviation), 0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Readings:
-    """The newest sample of every series beside its band, in columns `[series]`; NaN: unknown."""
-
-    series_id: Int32Array
-    timestamp: Int64Array
-    value: Float64Array
-    expected: Float64Array
-    lower: Float64Array
-    upper: Float64Array
-    score: Float64Array
-    abnormal: BoolArray
-    detector: UInt8Array
-    """The detector that says most of the newest sample, by its place in the kernel's list."""
-    closely: BoolArray
-    """Whether the series is watched closely."""
+def rules_of(config: DetectConfig) -> Rules:
+    """The configuration as compiled code takes it."""
+    threshold = config.threshold
+    return Rules(
+        minimum=threshold.minimum,
+        margin=threshold.margin,
+        up=math.exp(threshold.rate * threshold.tail),
+        down=math.exp(-threshold.rate * (1 - threshold.tail)),
+        lowest=threshold.minimum / threshold.margin / 2,
+        highest=20 * threshold.minimum,
+        confirm=config.confirm,
+        recover=config.recover,
+        calm=config.calm,
+        abnormal_weight=config.abnormal_weight,
+        relearn=config.relearn,
+    )

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 
 from dos.detect.base import Detector, Scored
 from dos.detect.columns import Column, Columns
-from dos.detect.thresholds import ThresholdConfig, learn_tail, thresholds
 from dos.kit.plugins import load
-from dos.model.telemetry import BoolArray, Float64Array, Int32Array
+from dos.model.telemetry import Float64Array, Int32Array, Series
 
 ROOM = "dos.detect.detectors"
 
 _TAILS = {
-    "tail": Column(dtype="<f8", initial=4.0),
-    "tail_before": Column(dtype="<f8", initial=4.0),
+    "tail": Column(dtype="<f4", initial=4.0),
+    "tail_before": Column(dtype="<f4", initial=4.0),
     "straying": Column(dtype="|b1", initial=False),
 }
 
@@ -61,19 +59,16 @@ class Member:
     Args:
         name: A file of `dos/detect/detectors`.
         parameters: Keys of its own configuration.
-        config: How thresholds are learned.
     """
 
     def __init__(
         self,
         name: str,
         parameters: Mapping[str, float | int | str | bool],
-        config: ThresholdConfig,
     ) -> None:
         plugin = load(ROOM, name)
         self.detector: Detector = plugin.build(plugin.config(**parameters))
         self.name = self.detector.name
-        self._config = config
 
     def create(self) -> MemberState:
         """State of no series."""
@@ -91,29 +86,22 @@ class Member:
             tails=Columns.load(_TAILS, data[stop:]),
         )
 
-    def limit(self, state: MemberState, row: Int32Array, certain: Float64Array) -> Float64Array:
-        """Threshold for |z| of each of `row`; `certain` is |z| that is abnormal in any case."""
-        return thresholds(self._config, cast(Float64Array, state.tails["tail"])[row], certain)
+    def begin_anew(self, state: MemberState, row: Int32Array, series: Sequence[Series]) -> None:
+        """Take what `series` do now, at `row`, as their new normal.
 
-    def remember(self, state: MemberState, row: Int32Array) -> None:
-        """Keep the thresholds of `row` as they were before a stretch of wild samples."""
-        state.tails["tail_before"][row] = state.tails["tail"][row]
+        A detector that counts its samples in a column `count` keeps what else it knows.
+        """
+        if "count" in state.own.names:
+            state.own["count"][row] = 0
+            return
+        for place, one in zip(row.tolist(), series, strict=True):
+            self.begin(state, place, one)
 
-    def restore(self, state: MemberState, row: Int32Array) -> None:
-        """Forget what the stretch taught: it was the beginning of an anomaly."""
-        state.tails["tail"][row] = state.tails["tail_before"][row]
-
-    def learn_tail(
-        self, state: MemberState, row: Int32Array, distance: Float64Array, which: BoolArray
-    ) -> None:
-        """A stretch beyond the tail counts once, or a slow ramp would push its limit ahead."""
-        tail = cast(Float64Array, state.tails["tail"])
-        straying = cast(BoolArray, state.tails["straying"])
-        beyond = distance > tail[row]
-        chosen = which & ~(beyond & straying[row])
-        rows = row[chosen]
-        tail[rows] = learn_tail(self._config, tail[rows], distance[chosen])
-        straying[row] = beyond
+    def begin(self, state: MemberState, place: int, series: Series) -> None:
+        """Forget what is in a row and watch `series` there."""
+        state.own.reset(place)
+        state.tails.reset(place)
+        self.detector.prepare(state.own.part(place, place + 1), 0, [series])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,8 +125,6 @@ class Said:
         return out
 
 
-def member_list(
-    names: Sequence[str], options: Options, config: ThresholdConfig
-) -> tuple[Member, ...]:
+def member_list(names: Sequence[str], options: Options) -> tuple[Member, ...]:
     """The members of those names."""
-    return tuple(Member(name, options.get(name, {}), config) for name in names)
+    return tuple(Member(name, options.get(name, {})) for name in names)

@@ -30,6 +30,11 @@ class Profile:
     certain: float = math.inf
     """Distance from the expected value, on the scale of judgement, that is abnormal whatever the
     series' own past was."""
+    relative_creep: float = 0.0
+    absolute_creep: float = math.inf
+    """How far the level may move away from where it was for long, as a share of that (linear
+    scale) and on the scale of judgement; the larger of both. Traffic may go anywhere within hours,
+    and of what is unknown nobody can say; what hurts users may not."""
 
 
 def profile_of(spec: SeriesSpec) -> Profile:
@@ -44,6 +49,7 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 above=True,
                 below=False,
                 certain=math.log(10),
+                absolute_creep=math.log(2.5),
             )
         case Role.ERRORS:
             floor = 0.002 if spec.unit == "ratio" else floor
@@ -54,6 +60,8 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 above=True,
                 below=False,
                 certain=0.25 if spec.unit == "ratio" else math.inf,
+                relative_creep=2.0,
+                absolute_creep=0.1 if spec.unit == "ratio" else 20 * floor,
             )
         case Role.SATURATION:
             return Profile(
@@ -62,6 +70,8 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 absolute_floor=floor,
                 above=True,
                 below=False,
+                relative_creep=0.1 if spec.unit == "ratio" else 1.0,
+                absolute_creep=0.3 if spec.unit == "ratio" else 20 * floor,
             )
         case Role.AVAILABILITY:
             return Profile(
@@ -71,6 +81,8 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 above=False,
                 below=True,
                 certain=0.25 if spec.unit == "ratio" else math.inf,
+                relative_creep=0.05,
+                absolute_creep=0.15 if spec.unit == "ratio" else math.inf,
             )
         case Role.TRAFFIC | Role.OTHER:
             return Profile(

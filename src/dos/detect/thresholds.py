@@ -4,12 +4,11 @@ A series with heavy tails would cross any fixed number of sigmas again and again
 series the `tail` quantile of |z| is tracked by stochastic approximation in log space (Robbins &
 Monro, 1951): up by a large step when a sample lies beyond, down by a small one when not, in the
 proportion that balances at the wanted quantile. The threshold is that quantile times a margin,
-and never less than the configured minimum.
+and never less than the configured minimum (`dos.detect.judge`, compiled).
 """
 
 from __future__ import annotations
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dos.model.telemetry import Float64Array
@@ -30,21 +29,13 @@ class ThresholdConfig(BaseModel):
     """Size of an upward step, in log units; smaller is steadier and slower."""
 
 
-def thresholds(config: ThresholdConfig, tail: Float64Array, certain: Float64Array) -> Float64Array:
-    """Threshold for |z| of each series.
+def rarity(config: ThresholdConfig, strength: Float64Array) -> Float64Array:
+    """Share of healthy samples that are as strong, were the tail beyond its quantile exponential.
+
+    A share `1 - tail` lies beyond the tracked quantile, and the threshold is `margin` times it.
 
     Args:
         config: The configuration.
-        tail: The tracked quantile of |z|.
-        certain: |z| that is abnormal whatever the past was, as far as `config.minimum` allows:
-            a past full of trouble must not teach that a quarter of all requests may fail.
+        strength: |z| over the threshold.
     """
-    return np.maximum(config.minimum, np.minimum(config.margin * tail, certain))
-
-
-def learn_tail(config: ThresholdConfig, tail: Float64Array, distance: Float64Array) -> Float64Array:
-    """The quantile after one more healthy sample of each series; `distance` is |z|."""
-    beyond = distance > tail
-    step = np.where(beyond, config.rate * config.tail, -config.rate * (1 - config.tail))
-    lowest, highest = config.minimum / config.margin / 2, 20 * config.minimum
-    return np.clip(tail * np.exp(step), lowest, highest)
+    return (1 - config.tail) ** (config.margin * strength)

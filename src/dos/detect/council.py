@@ -1,0 +1,193 @@
+"""Series that several detectors watch: all are asked, one judgement is made, all learn by it.
+
+Each step here is one pass over the batch, in NumPy or compiled; only the few series that are
+watched closely come this way, or all where further detectors score every series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from dos.compute.base import ColumnBatch
+from dos.detect.base import Scored
+from dos.detect.ensemble import Verdict, combine, score_of
+from dos.detect.fused import HISTORY_WEIGHT
+from dos.detect.judge import (
+    EXHAUSTED,
+    NOTHING,
+    STARTED,
+    Opinions,
+    Rules,
+    decide_rows,
+    tail_rows,
+    weigh_rows,
+)
+from dos.detect.members import Member, MemberState, Said
+from dos.detect.state import NAN, EngineState
+from dos.detect.thresholds import ThresholdConfig, rarity
+from dos.model.anomaly import Findings
+from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
+
+
+class Council:
+    """Judges samples by several detectors.
+
+    Args:
+        members: The detectors, the everyday one first.
+        dense: How many of them, from the first on, watch every series; the others those with a
+            slot.
+        rules: How decisions are made.
+        config: How thresholds are learned.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], dense: int, rules: Rules, config: ThresholdConfig
+    ) -> None:
+        self._members = members
+        self._dense = dense
+        self._rules = rules
+        self._config = config
+        self._names = tuple(member.name for member in members)
+
+    def step(self, state: EngineState, batch: ColumnBatch) -> tuple[Findings, Float64Array]:
+        """Score, decide, learn; the findings, and the strength of each sample."""
+        row, engine = batch.row, state.engine
+        said = self._ask(state, batch)
+        strengths = np.stack([one.strength(len(row)) for one in said])
+        verdict = combine(self._names, strengths)
+        strength = verdict.strength
+        findings, abnormal = Findings.empty(), cast(BoolArray, engine["abnormal"])[row]
+        if batch.history:
+            heavy = max(self._rules.abnormal_weight, HISTORY_WEIGHT)
+            weight = np.where(strength >= 1.0, heavy, 1.0)
+        else:
+            findings = self._decide(state, batch, said, verdict)
+            abnormal = abnormal | cast(BoolArray, engine["abnormal"])[row]
+            light = abnormal | (strength >= 1.0)
+            weight = np.where(light, self._rules.abnormal_weight, 1.0)
+        for member, own, one in self._with(state, said):
+            at = one.at
+            times, values = batch.timestamp[at], batch.value[at]
+            member.detector.learn(own.own, one.row, times, values, weight[at])
+            tail = cast(Float32Array, own.tails["tail"])
+            straying = cast(BoolArray, own.tails["straying"])
+            learns = one.scored.ready & ~abnormal[at] & ~_sure(one.scored)
+            tail_rows(self._rules, tail, straying, one.row, one.distance, learns)
+        scored, ready = said[0].scored, said[0].scored.ready
+        judged = cast(BoolArray, np.isfinite(strengths).any(axis=0))
+        for name, column in (
+            ("last", batch.timestamp),
+            ("value", batch.value),
+            ("expected", np.where(ready, scored.expected, NAN)),
+            ("sigma", np.where(ready, scored.sigma, NAN)),
+            ("strength", np.where(judged, strength, NAN)),
+            ("leader", verdict.leader),
+        ):
+            engine[name][row] = column
+        return findings, strength
+
+    def _with(
+        self, state: EngineState, said: Sequence[Said]
+    ) -> Iterator[tuple[Member, MemberState, Said]]:
+        return zip(self._members, state.members, said, strict=True)
+
+    def _ask(self, state: EngineState, batch: ColumnBatch) -> list[Said]:
+        """What each member says of the samples it watches."""
+        every = np.arange(len(batch.row), dtype=np.int32)
+        slot = state.slot[batch.row]
+        watched = np.flatnonzero(slot >= 0).astype(np.int32)
+        rows = state.rows()
+        said: list[Said] = []
+        for place, (member, own) in enumerate(zip(self._members, state.members, strict=True)):
+            dense = place < self._dense
+            at = every if dense else watched
+            row = batch.row if dense else slot[watched]
+            scored = member.detector.score(own.own, row, batch.timestamp[at], batch.value[at])
+            if place:  # one without a direction takes that of the everyday detector
+                toward = np.where(said[0].scored.deviation[at] < 0, -1.0, 1.0)
+                unsigned = np.isnan(scored.expected)
+                signed = np.where(unsigned, toward * scored.deviation, scored.deviation)
+                scored = replace(scored, deviation=signed)
+            distance, limit = weigh_rows(
+                self._rules,
+                rows,
+                state.tail(place),
+                batch.row[at],
+                row,
+                Opinions(
+                    scored.sigma, np.where(scored.ready, scored.deviation, 0.0), _sure(scored)
+                ),
+                place == 0,
+            )
+            said.append(Said(at=at, row=row, scored=scored, distance=distance, limit=limit))
+        return said
+
+    def _decide(
+        self, state: EngineState, batch: ColumnBatch, said: Sequence[Said], verdict: Verdict
+    ) -> Findings:
+        """Move evidence and hysteresis; return what started, got worse and ended."""
+        row, engine, strength = batch.row, state.engine, verdict.strength
+        # What a stretch of wild samples teaches about the tail is forgotten if it turns out to
+        # be the beginning of an anomaly: incidents must not make the series less sensitive.
+        straying = (strength >= 1.0) & (cast(Float32Array, engine["evidence"])[row] == 0.0)
+        for _, own, one in self._with(state, said):
+            mine = one.row[straying[one.at]]
+            own.tails["tail_before"][mine] = own.tails["tail"][mine]
+        kind = decide_rows(self._rules, state.rows(), row, strength, batch.timestamp)
+        if not kind.any():
+            return Findings.empty()
+        for member, own, one in self._with(state, said):
+            mine = one.row[kind[one.at] == STARTED]
+            own.tails["tail"][mine] = own.tails["tail_before"][mine]
+            over = one.at[kind[one.at] == EXHAUSTED]
+            series = [state.series[place] for place in row[over].tolist()]
+            member.begin_anew(own, one.row[kind[one.at] == EXHAUSTED], series)
+        return self._findings(state, batch, said, verdict, np.flatnonzero(kind != NOTHING))
+
+    def _findings(
+        self,
+        state: EngineState,
+        batch: ColumnBatch,
+        said: Sequence[Said],
+        verdict: Verdict,
+        at: Int64Array,
+    ) -> Findings:
+        row, engine = batch.row[at], state.engine
+        strength, leader = verdict.strength[at], verdict.leader[at]
+        deviation, lower, expected, upper = (np.empty(len(at)) for _ in range(4))
+        for place, (member, own, one) in enumerate(self._with(state, said)):
+            # The leader's own band if it has one, else that of the everyday detector.
+            mine = np.flatnonzero((leader == place) | (place == 0))
+            here = np.searchsorted(one.at, at[mine])
+            deviation[mine] = one.scored.deviation[here]
+            known = (place == 0) | ~np.isnan(one.scored.expected[here])
+            mine, here = mine[known], here[known]
+            middle, reach = one.scored.expected[here], (one.limit * one.scored.sigma)[here]
+            for column, scaled in (
+                (lower, middle - reach),
+                (expected, middle),
+                (upper, middle + reach),
+            ):
+                column[mine] = member.detector.to_unit(own.own, one.row[here], scaled)
+        return Findings(
+            series_id=cast(Int32Array, engine["id"])[row],
+            timestamp=batch.timestamp[at],
+            started=cast(BoolArray, engine["abnormal"])[row].copy(),
+            onset=cast(Int64Array, engine["onset"])[row].copy(),
+            deviation=deviation,
+            score=score_of(strength),
+            observed=batch.value[at],
+            expected=expected,
+            lower=lower,
+            upper=upper,
+            detector=leader,
+            rarity=rarity(self._config, strength),
+        )
+
+
+def _sure(scored: Scored) -> BoolArray:
+    return np.zeros(len(scored.ready), np.bool_) if scored.sure is None else scored.sure

@@ -1,0 +1,217 @@
+"""From how far a sample strays to the decision that a series is abnormal, compiled.
+
+One row at a time: `limit_of` is the threshold (see `dos.detect.thresholds`), `decide` moves
+evidence and hysteresis, `tail_after` learns how far healthy samples stray. A calm sample of a
+series that is well leaves all of the decision's columns as they are, so that a tick reads them
+and seldom writes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dos.detect.ewma import whole
+from dos.kit.compiled import compiled
+from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
+
+NOTHING, STARTED, WORSE, ENDED, EXHAUSTED = 0, 1, 2, 3, 4
+"""What a decision changed; exhausted: what was abnormal for so long is the new normal."""
+
+
+class Rules(NamedTuple):
+    """Parameters, as numbers."""
+
+    minimum: float
+    margin: float
+    up: float
+    """Factor by which the tracked quantile grows when a sample lies beyond it."""
+    down: float
+    """The same when it does not."""
+    lowest: float
+    highest: float
+    confirm: float
+    recover: int
+    calm: float
+    abnormal_weight: float
+    relearn: int
+
+
+class Side(NamedTuple):
+    """Which side of the expected value is bad, and how far away is bad in any case."""
+
+    above: bool
+    below: bool
+    certain: float
+    scale: float
+    """What feedback makes of the threshold."""
+
+
+class Rows(NamedTuple):
+    """The columns of the decision, `[series]` each."""
+
+    above: BoolArray
+    below: BoolArray
+    certain: Float32Array
+    scale: Float32Array
+    evidence: Float32Array
+    abnormal: BoolArray
+    calm: Int32Array
+    onset: Int64Array
+    streak: Int32Array
+    reported: Float32Array
+    tail: Float32Array
+    """How far healthy samples stray by the measure of the everyday detector."""
+    tail_before: Float32Array
+    """The same before the stretch of wild samples that goes on."""
+    straying: BoolArray
+    """Whether the newest sample was beyond it."""
+
+
+class Opinions(NamedTuple):
+    """What a detector says, `[sample]` each."""
+
+    sigma: Float64Array
+    """The detector's spread."""
+    deviation: Float64Array
+    """Signed distance from what it expected."""
+    sure: BoolArray
+    """Where that is measured by a bound of its own."""
+
+
+@compiled
+def side_of(rows: Rows, i: int) -> Side:
+    """What row `i` says of it."""
+    certain, scale = np.float64(rows.certain[i]), np.float64(rows.scale[i])
+    return Side(rows.above[i], rows.below[i], certain, scale)
+
+
+@compiled
+def distance_of(side: Side, deviation: float) -> float:
+    """|z| where the side matters for the role, else 0."""
+    if deviation > 0.0:
+        return deviation if side.above else 0.0
+    return -deviation if side.below else 0.0
+
+
+@compiled
+def limit_of(r: Rules, side: Side, tail: float, sigma: float, sure: bool) -> float:
+    """Threshold for |z|; the lowest if the detector is `sure`.
+
+    A past full of trouble must not teach that a quarter of all requests may fail: what is certain
+    is abnormal as far as `minimum` allows.
+    """
+    reach = r.margin * tail
+    if reach * sigma > side.certain:
+        reach = side.certain / sigma
+    return max(r.minimum, 0.0 if sure else reach) * side.scale
+
+
+@compiled
+def tail_after(r: Rules, tail: float, straying: bool, distance: float) -> float:
+    """The tracked quantile after one more healthy sample.
+
+    A stretch beyond the tail counts once, or a slow ramp would push its limit ahead.
+    """
+    beyond = distance > tail
+    if beyond and straying:
+        return tail
+    moved = tail * (r.up if beyond else r.down)
+    return np.float64(np.float32(min(max(moved, r.lowest), r.highest)))
+
+
+@compiled
+def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
+    """Move evidence and hysteresis of row `i`; what changed.
+
+    One sample never gives more than 2, so that it takes two at least.
+    """
+    beyond = strength >= 1.0
+    before = np.float64(rows.evidence[i])
+    if beyond and before == 0.0:
+        rows.onset[i] = at
+    after = before + min(strength, 2.0) if beyond else max(before - 1.0, 0.0)
+    rows.evidence[i] = min(after, 2.0 * r.confirm)
+    if not rows.abnormal[i]:
+        if beyond and after >= r.confirm:
+            rows.abnormal[i] = True
+            rows.calm[i] = 0
+            rows.streak[i] = 0
+            rows.reported[i] = strength
+            return STARTED
+        return NOTHING
+    rows.calm[i] = rows.calm[i] + 1 if strength < r.calm else 0
+    rows.streak[i] += 1
+    exhausted = rows.streak[i] >= r.relearn
+    if exhausted or rows.calm[i] >= r.recover:
+        rows.abnormal[i] = False
+        rows.evidence[i] = 0.0
+        return EXHAUSTED if exhausted else ENDED
+    if strength >= 2.0 * np.float64(rows.reported[i]):
+        rows.reported[i] = strength
+        return WORSE
+    return NOTHING
+
+
+@compiled
+def decide_rows(
+    r: Rules, rows: Rows, row: Int32Array, strength: Float64Array, at: Int64Array
+) -> Int32Array:
+    """`decide` for one sample of each of `row`; what changed, `[sample]`."""
+    changed = np.zeros(len(row), np.int32)
+    for k in range(len(row)):
+        i = whole(row[k])
+        if rows.abnormal[i] or strength[k] >= 1.0 or rows.evidence[i] > 0.0:
+            changed[k] = decide(r, rows, i, np.float64(strength[k]), whole(at[k]))
+    return changed
+
+
+@compiled
+def tail_rows(
+    r: Rules,
+    tail: Float32Array,
+    straying: BoolArray,
+    row: Int32Array,
+    distance: Float64Array,
+    learns: BoolArray,
+) -> None:
+    """Learn the distances of one sample of each of `row` where `learns`."""
+    for k in range(len(row)):
+        i = row[k]
+        before = np.float64(tail[i])
+        if learns[k]:
+            tail[i] = tail_after(r, before, straying[i], distance[k])
+        straying[i] = distance[k] > before
+
+
+@compiled
+def weigh_rows(  # noqa: PLR0917  compiled functions know no keyword-only arguments
+    r: Rules,
+    rows: Rows,
+    tail: Float32Array,
+    row: Int32Array,
+    own: Int32Array,
+    said: Opinions,
+    everyday: bool,
+) -> tuple[Float64Array, Float64Array]:
+    """Distance and threshold of one sample of each of `row`, `[sample]` each.
+
+    Args:
+        r: The parameters.
+        rows: Columns of the engine.
+        tail: Tails of the detector.
+        row: `[sample]` rows of the engine.
+        own: `[sample]` the same series' rows in `tail`.
+        said: What the detector says.
+        everyday: Whether its scale is that on which something is certain.
+    """
+    distance, limit = np.empty(len(row)), np.empty(len(row))
+    for k in range(len(row)):
+        side = side_of(rows, row[k])
+        if not everyday:
+            side = Side(side.above, side.below, np.inf, side.scale)
+        distance[k] = distance_of(side, said.deviation[k])
+        known = np.float64(tail[own[k]])
+        limit[k] = limit_of(r, side, known, said.sigma[k], said.sure[k])
+    return distance, limit
