@@ -8,7 +8,7 @@ notice.
 
 ::
 
-    models/<name>/shadow.jsonl     its incidents and notifications, one canonical JSON object a line
+    models/<name>/shadow.jsonl     its incidents and alerts, one canonical JSON object a line
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from dos.kit.clock import Millis
 from dos.model.alert import AlertState
 from dos.model.candidate import ShadowPage, ShadowStatus
 from dos.model.events import (
+    AlertChanged,
     AnomalyStarted,
     Decisions,
     IncidentChanged,
-    NotificationQueued,
     Recorded,
 )
 from dos.model.ids import IncidentId, SeriesId
@@ -83,24 +83,26 @@ class _Side:
                     self.anomalies += 1
                 case IncidentChanged(incident=incident):
                     self.latest[incident.id] = incident
-                case NotificationQueued(notification=sent):
-                    incident_id = sent.alert.incident_id
-                    firing = sent.alert.state is AlertState.FIRING
+                case AlertChanged(alert=alert):
+                    # Alerts and not notifications: those depend on who is configured to be told.
+                    incident_id = alert.incident_id
+                    firing = alert.state is AlertState.FIRING
                     if incident_id in self.latest and incident_id not in self.told and firing:
                         self.told.add(incident_id)
-                        about = self.latest[incident_id]
-                        self.pages.append(
-                            ShadowPage(
-                                at=one.at,
-                                incident=incident_id,
-                                title=about.title,
-                                entities=about.entities,
-                                by_shadow=by_shadow,
-                            )
-                        )
+                        self._page(self.latest[incident_id], one.at, by_shadow=by_shadow)
                 case _:
                     pass
         self._forget()
+
+    def _page(self, about: Incident, at: Millis, *, by_shadow: bool) -> None:
+        page = ShadowPage(
+            at=at,
+            incident=about.id,
+            title=about.title,
+            entities=about.entities,
+            by_shadow=by_shadow,
+        )
+        self.pages.append(page)
 
     def _forget(self) -> None:
         over = [key for key, one in self.latest.items() if one.resolved_at is not None]
@@ -136,9 +138,7 @@ class Shadow:
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
         lent = _Lent(live.parts.history)
-        self._pipeline = wiring.build_pipeline(
-            settings, lent, receivers or (Receiver(name="shadow"),)
-        )
+        self._pipeline = wiring.build_pipeline(settings, lent, receivers)
         self._since = live.now
         self._begin(live)
 
@@ -190,7 +190,7 @@ class Shadow:
         learn_recent(pipeline, live.now)
 
     def _write(self, events: Sequence[Recorded]) -> None:
-        kept = [e for e in events if isinstance(e.event, IncidentChanged | NotificationQueued)]
+        kept = [e for e in events if isinstance(e.event, IncidentChanged | AlertChanged)]
         if kept and self._file is not None:
             with self._file.open("ab") as file:
                 file.write(b"".join(one.to_json() + b"\n" for one in kept))

@@ -39,7 +39,7 @@ class ModelChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShadowPage:
-    """A page that the live model or its shadow decided on."""
+    """An alert that the live model or its shadow decided on."""
 
     at: Millis
     incident: IncidentId
