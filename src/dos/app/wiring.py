@@ -57,7 +57,8 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         receivers: Who is told.
     """
     registry = SeriesRegistry()
-    kernel = DetectKernel(settings.detect)
+    calendars = Calendars(settings.calendars)
+    kernel = DetectKernel(settings.detect, calendars)
     parts = Parts(
         registry=registry,
         history=history,
@@ -66,7 +67,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         host=LocalHost(kernel),
         forecaster=Forecaster(settings.forecast),
         logs=LogWatch(settings.log_lines, registry),
-        feedback=FeedbackBook(settings.feedback, Calendars(settings.calendars)),
+        feedback=FeedbackBook(settings.feedback, calendars),
         correlator=Correlator(settings.incidents),
         diagnosis=Diagnosis(
             config=settings.rca,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from dos.detect.calendar import DaysOff
 from dos.detect.columns import Column, Columns
 from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Series
 
@@ -32,6 +33,15 @@ class Scored:
     """Where the deviation is measured by a bound of the detector's own, so that the lowest
     threshold holds, whatever the series' past strayed, and nothing is learned of how far healthy
     samples stray. None: nowhere."""
+
+
+@runtime_checkable
+class KnowsDaysOff(Protocol):
+    """A detector with a daily shape, which is another one on holidays."""
+
+    def use(self, days_off: DaysOff) -> None:
+        """Look up holidays there; called once, before any series is added."""
+        ...
 
 
 class Detector(Protocol):

@@ -259,6 +259,63 @@ class Calendars:
         return table
 
 
+class DaysOff:
+    """Which hours are holidays for which series, as a table that compiled code can look into.
+
+    The table begins at the epoch and is filled where it is needed, so that its memory is half a
+    megabyte for each group of series with the same calendars.
+
+    Args:
+        calendars: The holidays.
+    """
+
+    FIRST = 0
+    """Hours since the epoch of the first column."""
+    _GROUPS = 256
+    _STEP = 32 * 24
+    _BACK, _AHEAD = 9 * 24, 2 * 24
+    """Hours before and after a sample that it may ask about."""
+    _LAST = 150 * 366 * 24
+    """Columns at most: later hours are no holidays."""
+
+    def __init__(self, calendars: Calendars) -> None:
+        self._calendars = calendars
+        self.table: UInt8Array = np.zeros((1, 0), np.uint8)
+        """`[group, hour]` 1 where it is a holiday."""
+        self._known = (0, 0)
+
+    @property
+    def matter(self) -> bool:
+        """Whether there is any holiday."""
+        return self._calendars.has_holidays
+
+    def group_of(self, spec: SeriesSpec) -> int:
+        """The row of the table for a series; 0 has no holidays."""
+        group = self._calendars.group_of(spec)
+        if group >= len(self.table):
+            self.table, self._known = np.zeros((group + 1, 0), np.uint8), (0, 0)
+        return group if group < self._GROUPS else 0
+
+    def cover(self, first: Millis, last: Millis) -> None:
+        """Make the table right for samples of `[first, last]`. Cheap when it is already."""
+        low = max(0, first // HOUR - self._BACK)
+        high = min(self._LAST, last // HOUR + self._AHEAD)
+        known = self._known
+        if not self.matter or (known[0] <= low and high <= known[1]):
+            return
+        begin = low // self._STEP * self._STEP
+        end = min(self._LAST, (high // self._STEP + 1) * self._STEP)
+        if begin >= end:
+            return
+        # A stretch beside the known one joins it; one elsewhere takes its place.
+        if known[0] <= end and begin <= known[1] and known[0] < known[1]:
+            begin, end = min(begin, known[0]), max(end, known[1])
+        table = np.zeros((len(self.table), end), np.uint8)
+        fresh = self._calendars.hours_off(begin, end - begin)
+        table[: len(fresh), begin:] = fresh[: len(table)]
+        self.table, self._known = table, (begin, end)
+
+
 def _spans(config: CalendarConfig) -> list[_Span]:
     whole = [_day(day) for day in config.days]
     return [_span(window, config.timezone) for window in (*whole, *config.windows)]

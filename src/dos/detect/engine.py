@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.compute.base import ColumnBatch
 from dos.detect import closely, past
+from dos.detect.base import KnowsDaysOff
+from dos.detect.calendar import Calendars, DaysOff
 from dos.detect.closely import Slots
 from dos.detect.columns import Columns
 from dos.detect.council import Council
@@ -32,6 +34,7 @@ from dos.detect.profile import profile_of
 from dos.detect.readings import Readings, merged, readings_of
 from dos.detect.state import LAYOUT, PAST, EngineState
 from dos.detect.thresholds import ThresholdConfig
+from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError
 from dos.model.anomaly import Findings
 from dos.model.telemetry import (
@@ -80,12 +83,16 @@ class DetectConfig(BaseModel):
 class DetectKernel:
     """The `ShardKernel` of detection."""
 
-    def __init__(self, config: DetectConfig) -> None:
+    def __init__(self, config: DetectConfig, calendars: Calendars | None = None) -> None:
         self._config = config
+        self._days_off = DaysOff(calendars or Calendars())
         everyday = Member(config.detector, config.parameters)
         beside = member_list(config.beside, config.options)
         close = member_list(config.closely, config.options)
         self._members: tuple[Member, ...] = (everyday, *beside, *close)
+        for member in self._members:
+            if isinstance(member.detector, KnowsDaysOff):
+                member.detector.use(self._days_off)
         self._dense = 1 + len(beside)
         self._slots = Slots(config.closely_at_most if close else 0)
         self._rules = rules_of(config)
@@ -132,6 +139,7 @@ class DetectKernel:
 
     def step(self, state: EngineState, batch: ColumnBatch) -> tuple[EngineState, Findings]:
         """Score, decide, learn. A sample that is not a number is passed over."""
+        self._cover(batch.timestamp)
         if self._everyday is None:
             known = batch.where(~np.isnan(batch.value))
             return state, self._council.step(state, known)[0] if len(
@@ -176,6 +184,7 @@ class DetectKernel:
             value: `[time, series]`; NaN where a series has no sample.
             history: Learn, decide nothing.
         """
+        self._cover(timestamp)
         slow = np.arange(len(row))
         found: list[Findings] = []
         if self._everyday is not None and (history or not len(state.slots)):
@@ -202,6 +211,11 @@ class DetectKernel:
         for name in ("abnormal", "evidence", "calm", "streak"):
             state.engine[name][row] = 0
         return state
+
+    def _cover(self, timestamp: Int64Array) -> None:
+        """Know the holidays around these times."""
+        if self._days_off.matter and len(timestamp):
+            self._days_off.cover(Millis(int(timestamp.min())), Millis(int(timestamp.max())))
 
     def adjust(self, state: EngineState, row: Int32Array, scale: Float64Array) -> EngineState:
         """Multiply the thresholds of `row`, as feedback asks for; 1 is the series' own."""

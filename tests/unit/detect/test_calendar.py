@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dos.detect.calendar import CalendarConfig, Calendars
-from dos.kit.clock import HOUR, Millis, from_rfc3339
+from dos.compute.local import LocalHost
+from dos.detect.calendar import CalendarConfig, Calendars, DaysOff
+from dos.detect.engine import DetectConfig, DetectKernel
+from dos.kit.clock import DAY, HOUR, Millis, from_rfc3339
 from dos.model.entity import Entity
 from dos.model.ids import EntityId
-from dos.model.telemetry import Role, SeriesSpec
+from dos.model.telemetry import MetricBatch, Role, SeriesSpec
+from tests.unit.detect.watch import TRAFFIC, interned
 
 ICS = """BEGIN:VCALENDAR
 VERSION:2.0
@@ -194,3 +199,64 @@ def test_planned_work_is_asked_by_entity_and_time() -> None:
     assert calendars.in_maintenance(inside, during)
     assert not calendars.in_maintenance(other, during)
     assert not calendars.in_maintenance(inside, Millis(during + HOUR))
+
+
+# --------------------------------------------------------------------- holidays and the daily shape
+
+
+def busy(hour: float, day_off: bool) -> float:
+    """Traffic: much by day, a tenth of it at weekends and on holidays."""
+    return (100.0 + 60.0 * math.sin(2 * math.pi * hour / 24)) * (0.2 if day_off else 1.0)
+
+
+def share_of_the_holiday_abnormal(calendars: Calendars) -> float:
+    """Five weeks are learned; on the Wednesday of the sixth, a holiday, how much is abnormal?"""
+    host = LocalHost(DetectKernel(DetectConfig(), calendars))
+    host.register(interned((TRAFFIC,)))
+    rng = np.random.default_rng(2)
+    step = 5 * 60_000
+    monday = from_rfc3339("2026-11-23T00:00:00Z") - 5 * 7 * DAY
+    abnormal = samples = 0
+    for tick in range(round((5 * 7 + 4) * DAY / step)):
+        at = monday + tick * step
+        day = (at - monday) // DAY
+        holiday = day == 5 * 7 + 2
+        value = busy((at % DAY) / HOUR, day % 7 >= 5 or holiday) * (
+            1 + 0.02 * rng.standard_normal()
+        )
+        batch = MetricBatch(
+            series_id=np.zeros(1, np.int32),
+            timestamp=np.array([at], np.int64),
+            value=np.array([value]),
+        )
+        host.step(batch)
+        (state,) = host.states
+        samples += holiday
+        abnormal += holiday and bool(state.engine["abnormal"][0])
+    return abnormal / samples
+
+
+def test_a_holiday_has_the_shape_of_a_weekend() -> None:
+    holidays = Calendars([calendar(days=["2026-11-25"])])
+    assert share_of_the_holiday_abnormal(holidays) == 0.0
+    assert share_of_the_holiday_abnormal(Calendars()) > 0.1
+
+
+def test_only_series_of_the_calendar_have_its_holidays_and_the_table_grows_where_needed() -> None:
+    days_off = DaysOff(Calendars([calendar(days=["12-25"], entities=["eu/*"])]))
+    here, there = (
+        SeriesSpec(entity=EntityId(name), metric="m", role=Role.TRAFFIC) for name in ("eu/a", "b")
+    )
+    assert days_off.group_of(there) == 0
+    group = days_off.group_of(here)
+    for year in (2026, 2031, 2027):
+        noon = from_rfc3339(f"{year}-12-25T12:00:00Z")
+        days_off.cover(noon, Millis(noon + HOUR))
+        hour = noon // HOUR
+        assert days_off.table[group, hour] == 1
+        assert days_off.table[0, hour] == 0
+        assert days_off.table[group, hour + 24] == 0
+    far = Millis(10**15)
+    days_off.cover(far, far)
+    assert days_off.table.shape[1] <= far // HOUR
+    days_off.cover(Millis(-(10**15)), Millis(0))

@@ -42,13 +42,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dos.detect.base import Scored
+from dos.detect.calendar import Calendars, DaysOff
 from dos.detect.columns import Column, Columns
 from dos.detect.ewma import BINS, Settings, Table, learn_rows, look_rows
 from dos.detect.profile import profile_of
 from dos.kit.plugins import Plugin
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, Series
-
-_NO_HOLIDAYS = np.zeros((1, 0), np.uint8)
 
 
 class Config(BaseModel):
@@ -89,10 +88,14 @@ class SeasonalEwma:
             creep_after=2 * config.level_half_life,
             settled=settled,
             clip=config.clip,
-            first_off=0,
+            first_off=DaysOff.FIRST,
         )
         self._names = tuple(self.layout())
-        self._off = _NO_HOLIDAYS
+        self._days_off = DaysOff(Calendars())
+
+    def use(self, days_off: DaysOff) -> None:
+        """Take holidays from there."""
+        self._days_off = days_off
 
     def layout(self) -> Mapping[str, Column]:
         """Columns of this detector, in the order of `Table`."""
@@ -124,10 +127,11 @@ class SeasonalEwma:
         columns["absolute_floor"][first:] = [profile.absolute_floor for profile in profiles]
         columns["relative_creep"][first:] = [profile.relative_creep for profile in profiles]
         columns["absolute_creep"][first:] = [profile.absolute_creep for profile in profiles]
+        columns["calendar"][first:] = [self._days_off.group_of(one.spec) for one in series]
 
     def table(self, columns: Columns) -> Table:
         """The columns as compiled functions take them; valid until they grow."""
-        return Table._make([*(columns[name] for name in self._names), self._off])
+        return Table._make([*(columns[name] for name in self._names), self._days_off.table])
 
     def score(
         self, columns: Columns, row: Int32Array, timestamp: Int64Array, value: Float64Array
