@@ -14,7 +14,10 @@ class IncidentsConfig(BaseModel):
 
     max_distance: int = Field(default=2, ge=0, le=10)
     """Abnormal entities this many calls apart, or fewer, belong together."""
-    together: Duration = 30.0
+    page_budget: float = Field(default=2.0, gt=0, le=1000)
+    """False pages that people bear, per service and week. It sets how much evidence an incident
+    takes: a larger budget finds more and sooner, a smaller one leaves people in peace."""
+    together: Duration = 15.0
     """Trouble near an open incident that begins this long after its last onset, or sooner, is part
     of it. What begins later is a trouble of its own, unless the graph explains it."""
     resolve_after: Duration = 30.0

@@ -1,7 +1,8 @@
 """Anomalies become incidents, by time and distance in the dependency graph.
 
 Abnormal entities within `max_distance` edges of each other form a cluster. A cluster opens an
-incident when it is corroborated (`dos.incidents.corroborate`). What turns abnormal near an open
+incident when there is enough evidence for it (`dos.incidents.corroborate`); how much is enough
+follows from the page budget (`dos.incidents.budget`). What turns abnormal near an open
 incident joins it if the incident explains it (`dos.incidents.waves`); a later onset with a root of
 its own opens its own incident, so that a second fault is told of and not hidden in the first. Two
 incidents of about the same time that grow together are merged into the older one. An incident is
@@ -20,9 +21,20 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter
 
+from dos.incidents.budget import Budget, starting_level
+from dos.incidents.clusters import Near, clusters, touches
 from dos.incidents.config import IncidentsConfig
-from dos.incidents.corroborate import corroborated, signal_of, title_of
-from dos.incidents.waves import Wave, dependents, is_explained, is_felt, owned_by, sinks
+from dos.incidents.corroborate import evidence_of, is_relief, is_strong, signal_of, title_of
+from dos.incidents.waves import (
+    Pace,
+    Wave,
+    dependents,
+    is_explained,
+    is_felt,
+    owned_by,
+    roots_of,
+    sinks,
+)
 from dos.kit.clock import SECOND, Millis
 from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
@@ -42,6 +54,8 @@ class _State:
     """All that the correlator remembers."""
 
     active: dict[SeriesId, Anomaly] = field(default_factory=dict)
+    worse: dict[SeriesId, Millis] = field(default_factory=dict)
+    """When active anomalies became stronger last."""
     incidents: dict[IncidentId, Incident] = field(default_factory=dict)
     """Open ones."""
     waves: dict[IncidentId, Wave] = field(default_factory=dict)
@@ -54,6 +68,11 @@ class _State:
     """Anomalies that nobody will end any more: what they were judged by is lost."""
     past: list[tuple[Millis, Millis]] = field(default_factory=list)
     """Begin and end of resolved incidents, oldest first."""
+    trying: dict[AnomalyId, float] = field(default_factory=dict)
+    """Best evidence so far of clusters that are no incident (yet), by their first anomaly."""
+    proven: dict[IncidentId, float] = field(default_factory=dict)
+    """Best evidence so far of open incidents."""
+    budget: Budget = field(default_factory=lambda: Budget(level=1.0))
 
 
 _STATE: TypeAdapter[_State] = TypeAdapter(_State)
@@ -64,7 +83,7 @@ class Correlator:
 
     def __init__(self, config: IncidentsConfig) -> None:
         self._config = config
-        self._state = _State()
+        self._state = _State(budget=Budget(level=starting_level(config.page_budget)))
 
     @property
     def open(self) -> Sequence[Incident]:
@@ -88,9 +107,11 @@ class Correlator:
         return self._state.past
 
     def abnormal(self) -> dict[EntityId, list[Anomaly]]:
-        """Active anomalies by entity, entities in order of onset."""
+        """Active anomalies that are or may be trouble, by entity, entities in order of onset."""
         by_entity: dict[EntityId, list[Anomaly]] = {}
         for anomaly in sorted(self._state.active.values(), key=lambda a: (a.started_at, a.id)):
+            if is_relief(anomaly):
+                continue
             by_entity.setdefault(anomaly.entity, []).append(anomaly)
         return by_entity
 
@@ -104,6 +125,7 @@ class Correlator:
         known = self._state.active.get(anomaly.series_id)
         if known is None:
             return False
+        self._state.worse[anomaly.series_id] = anomaly.decided_at
         self._state.active[anomaly.series_id] = replace(
             known,
             direction=anomaly.direction,
@@ -119,6 +141,7 @@ class Correlator:
     def ended(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
         """A series is normal again; returns the anomaly that ended, if one was known."""
         anomaly = self._state.active.pop(series_id, None)
+        self._state.worse.pop(series_id, None)
         return replace(anomaly, ended_at=at) if anomaly else None
 
     def silenced(self, series_id: SeriesId, at: Millis) -> Anomaly | None:
@@ -141,6 +164,19 @@ class Correlator:
         """Take over what others found out about an open incident (cause, impact, title)."""
         if incident.id in self._state.incidents:
             self._state.incidents[incident.id] = incident
+
+    @property
+    def level(self) -> float:
+        """Evidence that opens an incident now, as the page budget has it."""
+        return self._state.budget.level
+
+    def label(self, incident_id: IncidentId, *, nothing: bool | None) -> bool:
+        """Somebody said whether a past incident was for nothing; None takes that back.
+
+        Returns:
+            Whether the incident is remembered.
+        """
+        return self._state.budget.label(incident_id, nothing=nothing)
 
     def disown(self) -> None:
         """The baseline is lost: what was abnormal by it ends, and is found anew if it lasts."""
@@ -181,8 +217,11 @@ class Correlator:
         well = graph.machines - abnormal.keys()
         depth = self._config.max_distance
         near = {entity: graph.around(entity, depth, well=well) for entity in abnormal}
+        services = len(graph.entities) - len(graph.machines)
+        self._state.budget.advance(self._config.page_budget, max(services, 1), now)
         changed = self._place(graph, abnormal, near, now)
         changed += self._merge(abnormal, near, now)
+        self._prove(abnormal, now)
         changed += self._resolve(abnormal, now)
         return changed
 
@@ -198,7 +237,7 @@ class Correlator:
         self,
         graph: GraphSnapshot,
         abnormal: Mapping[EntityId, Sequence[Anomaly]],
-        near: Mapping[EntityId, Mapping[EntityId, int]],
+        near: Near,
         now: Millis,
     ) -> list[Incident]:
         """New anomalies join the incident that explains them, or open one, or wait."""
@@ -208,20 +247,49 @@ class Correlator:
             for entity, there in abnormal.items()
             if (news := [anomaly for anomaly in there if anomaly.id not in known])
         }
-        changed = []
-        for cluster in _clusters(list(fresh), near):
+        changed: list[Incident] = []
+        trying: dict[AnomalyId, float] = {}
+        for cluster in clusters(list(fresh), near):
             there = {entity: fresh[entity] for entity in cluster}
-            hosts = [one for one in self.open if _touches(one, cluster, near)]
+            hosts = [one for one in self.open if touches(one, cluster, near)]
             hosts.sort(key=lambda one: (self._wave(one).at, one.id), reverse=True)
-            own = self._own(there, hosts, abnormal, graph, near) if hosts else set(cluster)
+            own = self._own(there, hosts, abnormal, graph, near, now) if hosts else set(cluster)
             joining = {entity: news for entity, news in there.items() if entity not in own}
             if joining:
                 changed += self._join(hosts[0], joining, graph, now)
             alone = {entity: news for entity, news in there.items() if entity in own}
             anomalies = [anomaly for news in alone.values() for anomaly in news]
-            if alone and corroborated(anomalies, self._config, now):
+            if not alone or (hosts and not any(is_strong(anomaly) for anomaly in anomalies)):
+                continue  # beside an open incident a second one has to be clear
+            first, evidence = anomalies[0].id, evidence_of(anomalies, self._config, now)
+            best = max(evidence, self._state.trying.get(first, 0.0))
+            if evidence >= self._state.budget.level:
                 changed.append(self._open(alone, hosts, graph, now))
+                self._state.proven[changed[-1].id] = best
+                self._state.trying.pop(first, None)
+            else:
+                trying[first] = best
+        self._give_up(trying, now)
         return changed
+
+    def _give_up(self, trying: dict[AnomalyId, float], now: Millis) -> None:
+        """Clusters that are none any more never became an incident."""
+        owned = {one for incident in self.open for one in incident.anomalies}
+        for first, best in self._state.trying.items():
+            if first not in trying and first not in owned:
+                self._state.budget.over(best, now)
+        self._state.trying = trying
+
+    def _prove(self, abnormal: Mapping[EntityId, Sequence[Anomaly]], now: Millis) -> None:
+        """Evidence for open incidents goes on growing."""
+        for incident in self.open:
+            mine = [
+                one for there in owned_by(incident.anomalies, abnormal).values() for one in there
+            ]
+            if mine:
+                evidence = evidence_of(mine, self._config, now)
+                best = max(evidence, self._state.proven.get(incident.id, 0.0))
+                self._state.proven[incident.id] = best
 
     def _own(
         self,
@@ -229,21 +297,24 @@ class Correlator:
         hosts: Sequence[Incident],
         abnormal: Mapping[EntityId, Sequence[Anomaly]],
         graph: GraphSnapshot,
-        near: Mapping[EntityId, Mapping[EntityId, int]],
+        near: Near,
+        now: Millis,
     ) -> set[EntityId]:
         """Entities of `there`, a cluster near open incidents, that none of these explains."""
-        felt = {
-            entity: mine
-            for entity, news in there.items()
-            if (mine := [anomaly for anomaly in news if is_felt(anomaly)])
-        }
+        felt = roots_of(there, graph)
         together = round(self._config.together * SECOND)
         owned = {one.id: owned_by(one.anomalies, abnormal) for one in hosts}
         roots = [
             entity
             for entity in sinks(graph, felt)
             if not any(
-                is_explained(felt[entity], self._wave(one), graph, owned[one.id], together)
+                is_explained(
+                    felt[entity],
+                    self._wave(one),
+                    graph,
+                    owned[one.id],
+                    Pace(together=together, worse=self._state.worse, now=now),
+                )
                 for one in hosts
             )
         ]
@@ -287,7 +358,7 @@ class Correlator:
     def _merge(
         self,
         abnormal: Mapping[EntityId, Sequence[Anomaly]],
-        near: Mapping[EntityId, Mapping[EntityId, int]],
+        near: Near,
         now: Millis,
     ) -> list[Incident]:
         """Incidents that share an abnormal entity become one: the older lives on."""
@@ -393,6 +464,9 @@ class Correlator:
         self._state.incidents.pop(incident.id, None)
         self._state.quiet_since.pop(incident.id, None)
         self._state.waves.pop(incident.id, None)
+        best = self._state.proven.pop(incident.id, 0.0)
+        if into is None:
+            self._state.budget.over(best, now, incident.id)
         open_anomalies = {a for one in self._state.incidents.values() for a in one.anomalies}
         self._state.silent = {s: a for s, a in self._state.silent.items() if a in open_anomalies}
         self._state.past = [*self._state.past, (incident.began_at, now)][-_PAST_KEPT:]
@@ -404,33 +478,6 @@ class Correlator:
             resolved_at=now,
             merged_into=into,
         )
-
-
-def _touches(
-    incident: Incident,
-    cluster: Sequence[EntityId],
-    near: Mapping[EntityId, Mapping[EntityId, int]],
-) -> bool:
-    """Whether an entity of `cluster` is near one that was ever abnormal in `incident`."""
-    return any(not near[entity].keys().isdisjoint(incident.entities) for entity in cluster)
-
-
-def _clusters(
-    entities: Sequence[EntityId], near: Mapping[EntityId, Mapping[EntityId, int]]
-) -> list[list[EntityId]]:
-    """Connected groups of `entities` under "is near", in order of their first member."""
-    left = list(entities)
-    clusters = []
-    while left:
-        cluster, queue = [left[0]], [left.pop(0)]
-        while queue:
-            here = queue.pop()
-            for there in [e for e in left if e in near[here]]:
-                left.remove(there)
-                cluster.append(there)
-                queue.append(there)
-        clusters.append(sorted(cluster, key=entities.index))
-    return clusters
 
 
 def _union(first: Sequence[T], second: Sequence[T]) -> tuple[T, ...]:

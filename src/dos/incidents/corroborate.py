@@ -1,7 +1,9 @@
-"""When anomalies are an incident: two signals of which users feel one, or one that is strong.
+"""How much speaks for an incident: two signals of which users feel one, or one that is strong.
 
-More traffic is no trouble however many series show it, and percentiles of one latency are one
-signal, not three.
+Evidence is a number, 1 where a careful person would say so. Of two signals the weaker one counts.
+One signal by itself has to be strong, and to last the longer the weaker it is; a memory or a disk
+that fills up need not be strong, since it does not empty by itself. More traffic is no trouble
+however many series show it, and percentiles of one latency are one signal, not three.
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ _NOTHING = 0.05
 """Traffic below this share of the expected is lost altogether."""
 _PROCESSORS = ("cpu", "load")
 """In the names of metrics of resources that are used and not used up."""
+_STORES = ("memory", "disk")
+"""In the names of metrics of resources that fill up."""
+_SOONER = 2 / 3
+"""Share of `alone_after` that a resource that fills up has to last."""
 _BUSY = 0.8
 """Share of a processor from which on being busy is a trouble by itself."""
 
@@ -34,16 +40,24 @@ def signal_of(anomaly: Anomaly) -> Signal:
     return anomaly.entity, anomaly.metric if one_each else anomaly.role.value
 
 
-def corroborated(anomalies: Sequence[Anomaly], config: IncidentsConfig, now: Millis) -> bool:
-    """Whether `anomalies`, which belong together, are an incident."""
-    signals = {signal_of(anomaly) for anomaly in anomalies}
+def evidence_of(anomalies: Sequence[Anomaly], config: IncidentsConfig, now: Millis) -> float:
+    """How much speaks for `anomalies`, which belong together, being an incident; 0 or more."""
     busy = any(is_load(anomaly) for anomaly in anomalies)
-    golden = any(
-        anomaly.role.is_golden and not (busy and _is_mild(anomaly)) for anomaly in anomalies
-    )
-    if len(signals) >= 2 and golden:
-        return True
-    return any(_stands_alone(anomaly, config, now) for anomaly in anomalies)
+    felt: dict[Signal, float] = {}
+    signals: dict[Signal, float] = {}
+    for anomaly in anomalies:
+        signal, strength = signal_of(anomaly), strength_of(anomaly)
+        if is_relief(anomaly):
+            continue
+        signals[signal] = max(strength, signals.get(signal, 0.0))
+        if anomaly.role.is_golden and not (busy and _is_mild(anomaly)):
+            felt[signal] = max(strength, felt.get(signal, 0.0))
+    pair = 0.0
+    if felt:
+        first = max(felt, key=lambda one: (felt[one], one))
+        pair = max((one for key, one in signals.items() if key != first), default=0.0)
+        pair = min(pair, felt[first])
+    return max(pair, *(_alone(anomaly, config, now) for anomaly in anomalies), 0.0)
 
 
 def strength_of(anomaly: Anomaly) -> float:
@@ -56,32 +70,49 @@ def is_load(anomaly: Anomaly) -> bool:
     return anomaly.role is Role.TRAFFIC and anomaly.direction is Direction.ABOVE
 
 
+def is_relief(anomaly: Anomaly) -> bool:
+    """A resource that is less used than usual hurts nobody; one that shows nothing may be blind."""
+    fell = anomaly.role is Role.SATURATION and anomaly.direction is Direction.BELOW
+    return fell and anomaly.observed > _NOTHING * anomaly.expected
+
+
+def is_strong(anomaly: Anomaly) -> bool:
+    """Whether it is far beyond its threshold."""
+    return strength_of(anomaly) >= _ALONE_STRENGTH
+
+
 def _is_mild(anomaly: Anomaly) -> bool:
     """More requests take a little longer; that is what the reserve is for."""
-    return anomaly.role is Role.LATENCY and strength_of(anomaly) < _ALONE_STRENGTH
+    return anomaly.role is Role.LATENCY and not is_strong(anomaly)
 
 
-def _stands_alone(anomaly: Anomaly, config: IncidentsConfig, now: Millis) -> bool:
-    """Whether one signal is strong enough, for how long it lasts."""
-    falling = anomaly.role is Role.TRAFFIC and anomaly.direction is Direction.BELOW
-    if not (anomaly.role.is_golden or anomaly.role is Role.SATURATION or falling):
-        return False
-    if anomaly.role is Role.SATURATION and _has_room(anomaly):
-        return False
-    strength = strength_of(anomaly)
-    if falling and anomaly.observed <= _NOTHING * anomaly.expected:
+def _alone(anomaly: Anomaly, config: IncidentsConfig, now: Millis) -> float:
+    """What one signal says by itself, by its strength and how long it lasts."""
+    fell = anomaly.direction is Direction.BELOW
+    gone = fell and anomaly.observed <= _NOTHING * anomaly.expected
+    demanded, lasting, strength = _ALONE_STRENGTH, config.alone_after, strength_of(anomaly)
+    if anomaly.role is Role.SATURATION:
+        if (not gone) if fell else _has_room(anomaly):
+            return 0.0
+        if not fell and _fills(anomaly):
+            demanded, lasting = 1.0, config.alone_after * _SOONER
+    elif not (anomaly.role.is_golden or (anomaly.role is Role.TRAFFIC and fell)):
+        return 0.0
+    if gone:
         strength = max(strength, _ALONE_STRENGTH)
-    if strength < _ALONE_STRENGTH:
-        return False
-    needed = config.alone_after * _ALONE_STRENGTH / strength
-    return now - anomaly.started_at >= needed * SECOND
+    lasted = (now - anomaly.started_at) / SECOND
+    patience = lasted / lasting if lasting > 0 else math.inf
+    return min(strength / demanded, strength / demanded * patience)
+
+
+def _fills(anomaly: Anomaly) -> bool:
+    return any(word in anomaly.metric for word in _STORES)
 
 
 def _has_room(anomaly: Anomaly) -> bool:
     """Whether a processor is busier than usual and still has time to spare.
 
-    Batch work takes what nobody needs; who suffers from it shows it in latency. Memory and disks
-    fill up and do not empty by themselves, so they get no such benefit of the doubt.
+    Batch work takes what nobody needs; who suffers from it shows it in latency.
     """
     return any(word in anomaly.metric for word in _PROCESSORS) and anomaly.observed < _BUSY
 

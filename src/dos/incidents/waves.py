@@ -1,15 +1,14 @@
 """Is new trouble near an open incident its doing, or a second trouble?
 
 Trouble spreads in two ways: at once, to whatever is near (callers wait, callees get retries), and
-for as long as it lasts to those who depend on what is ill. So an onset is *explained* by an open
-incident when it comes within `together` of the incident's last wave, or where the incident began,
-or is something the incident showed before (a relapse), or depends on an ill part of it, or gets
-more load from it. That the incident's own entities get worse explains nothing: a second trouble
-makes them worse too.
+to those who depend on what is ill, when it falls ill or gets worse. So an onset is *explained* by
+an open incident when it comes within `together` of the incident's first wave, or where the
+incident began, or is something the incident showed before (a relapse), or follows a turn for the
+worse in what the entity calls, or comes of load that the incident brought. A weak one that lasts
+is explained by any ill callee: it crossed its threshold late.
 
-An onset that none of this explains has a root of its own: an entity that users suffer from, and
-that depends on nothing that explains it. It becomes an incident of its own once corroborated.
-Pure functions over values.
+An onset that none of this explains has a root of its own. It becomes an incident of its own once
+there is enough evidence. Pure functions over values.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dos.incidents.corroborate import Signal, is_load, signal_of
+from dos.incidents.corroborate import Signal, is_load, is_strong, signal_of
 from dos.kit.clock import Millis
 from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
-from dos.model.ids import AnomalyId, EntityId, IncidentId
+from dos.model.ids import AnomalyId, EntityId, IncidentId, SeriesId
 from dos.model.telemetry import Role
 
 
@@ -57,6 +56,17 @@ class Wave:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What is early and what is late."""
+
+    together: int
+    """Milliseconds, see `IncidentsConfig`."""
+    worse: Mapping[SeriesId, Millis]
+    """When active anomalies became stronger last."""
+    now: Millis
+
+
 def sinks(graph: GraphSnapshot, felt: Collection[EntityId]) -> list[EntityId]:
     """Those of `felt` that call no other of it: where trouble that travels upwards began.
 
@@ -85,38 +95,72 @@ def is_felt(anomaly: Anomaly) -> bool:
     return anomaly.role.is_golden
 
 
+def roots_of(
+    there: Mapping[EntityId, Sequence[Anomaly]], graph: GraphSnapshot
+) -> dict[EntityId, list[Anomaly]]:
+    """What in `there` can be where a trouble began, by entity.
+
+    What users feel; a resource that is clearly short without more requests; and more requests
+    where users come in, since nothing behind can bring them.
+    """
+    found = {}
+    for entity, news in there.items():
+        busy = any(is_load(one) for one in news)
+        entry = not graph.callers(entity)
+        mine = [
+            one
+            for one in news
+            if is_felt(one)
+            or (one.role is Role.SATURATION and not busy and is_strong(one))
+            or (is_load(one) and entry and is_strong(one))
+        ]
+        if mine:
+            found[entity] = mine
+    return found
+
+
 def is_explained(
     fresh: Sequence[Anomaly],
     wave: Wave,
     graph: GraphSnapshot,
     owned: Mapping[EntityId, Sequence[Anomaly]],
-    together: int,
+    pace: Pace,
 ) -> bool:
     """Whether an open incident explains new trouble at one entity.
 
     Args:
-        fresh: New anomalies of the entity that users feel; at least one.
+        fresh: New anomalies of the entity that can be where a trouble began; at least one.
         wave: Of the incident.
         graph: The dependency graph now.
         owned: Active anomalies of the incident, by entity.
-        together: Milliseconds, see `IncidentsConfig`.
+        pace: What is early and what is late.
     """
     first = min(fresh, key=lambda one: (one.started_at, one.id))
     entity = first.entity
     # Slow sources cannot tell onsets apart that are closer than a few of their samples.
-    slack = max(together, 2 * (first.decided_at - first.started_at))
-    return (
+    slack = max(pace.together, 2 * (first.decided_at - first.started_at))
+    if (
         first.started_at <= wave.at + slack
         or entity in wave.origins
         or all(signal_of(one) in wave.signals for one in fresh)
-        or any(_is_ill(owned.get(callee, ())) for callee in graph.callees(entity))
-        or any(is_load(one) for one in owned.get(entity, ()))
-    )
+    ):
+        return True
+    if all(is_load(one) for one in fresh):
+        return False
+    if any(is_load(one) for one in owned.get(entity, ())):
+        return True
+    ill = [one for callee in graph.callees(entity) for one in owned.get(callee, ()) if _is_ill(one)]
+    if not ill:
+        return False
+    moved = max(pace.worse.get(one.series_id, one.started_at) for one in ill)
+    if first.started_at <= moved + slack:
+        return True
+    return not any(is_strong(one) for one in fresh) and pace.now - first.started_at >= pace.together
 
 
-def _is_ill(anomalies: Iterable[Anomaly]) -> bool:
+def _is_ill(anomaly: Anomaly) -> bool:
     """Whether callers of an entity suffer from what is abnormal there."""
-    return any(one.role.is_golden or one.role is Role.SATURATION for one in anomalies)
+    return anomaly.role.is_golden or anomaly.role is Role.SATURATION
 
 
 def owned_by(

@@ -50,7 +50,7 @@ def test_two_signals_that_users_do_not_feel_are_not_enough() -> None:
         anomaly("cart", 0, SATURATION, metric="cpu", strength=1.5),
         anomaly("cart", 0, TRAFFIC, strength=1.5),
     )
-    timeline.begin(anomaly("cart", 0, SATURATION, metric="memory", strength=1.5))
+    timeline.begin(anomaly("cart", 0, SATURATION, metric="connections", strength=1.5))
     timeline.begin(anomaly("pricing", 0, TRAFFIC, strength=9.0))
     assert timeline.ticks(range(0, 3600, 60)) == [], "more traffic is no trouble by itself"
     timeline.begin(anomaly("pricing", 3600, LATENCY, strength=1.9))
@@ -208,7 +208,7 @@ def test_far_trouble_opens_an_incident_of_its_own() -> None:
 
 
 def test_incidents_that_grow_together_become_the_older_one() -> None:
-    timeline = Timeline(graph_of("a > b > c > d > e > f"))
+    timeline = Timeline(graph_of("a > b > c > d > e > f"), together=30)
     timeline.begin(anomaly("f", 0, LATENCY), anomaly("f", 0, ERRORS))
     (older,) = timeline.tick(5)
     timeline.begin(anomaly("a", 3, LATENCY), anomaly("a", 3, ERRORS))
@@ -292,7 +292,7 @@ def test_a_silent_series_that_turns_abnormal_again_was_heard() -> None:
 
 
 def test_what_others_found_out_is_kept() -> None:
-    timeline = opened()
+    timeline = opened(together=30)
     (incident,) = timeline.correlator.open
     timeline.correlator.update(replace(incident, title="db: probable cause"))
     timeline.begin(anomaly("db", 20, LATENCY))

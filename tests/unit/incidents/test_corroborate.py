@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dos.incidents.config import IncidentsConfig
-from dos.incidents.corroborate import corroborated, signal_of, strength_of
+from dos.incidents.corroborate import evidence_of, signal_of, strength_of
 from dos.model.anomaly import Anomaly, Direction
 from dos.model.telemetry import Role
 from tests.unit.incidents.timeline import anomaly, at
@@ -15,8 +15,41 @@ from tests.unit.incidents.timeline import anomaly, at
 CONFIG = IncidentsConfig()
 
 
+def evidence(*anomalies: Anomaly, after: float = 300) -> float:
+    return evidence_of(anomalies, CONFIG, at(after))
+
+
 def holds(*anomalies: Anomaly, after: float = 300) -> bool:
-    return corroborated(anomalies, CONFIG, at(after))
+    return evidence(*anomalies, after=after) >= 1
+
+
+def test_of_two_signals_the_weaker_counts() -> None:
+    pair = anomaly("cart", 0, Role.LATENCY, strength=1.2), anomaly("db", 0, Role.ERRORS, strength=5)
+    assert evidence(*pair, after=0) == pytest.approx(1.2)
+
+
+def test_evidence_of_one_signal_grows_until_its_strength_is_reached() -> None:
+    lone = anomaly("cart", 0, Role.ERRORS, strength=4)
+    said = [evidence(lone, after=seconds) for seconds in (0, 15, 30, 60, 600)]
+    assert said == pytest.approx([0, 0.5, 1.0, 2.0, 2.0])
+
+
+def test_what_fills_up_need_not_be_strong() -> None:
+    full = anomaly("db", 0, Role.SATURATION, metric="disk_usage", strength=1.2)
+    assert not holds(full, after=30)
+    assert holds(full, after=40)
+    assert not holds(anomaly("db", 0, Role.SATURATION, metric="connections", strength=1.2))
+
+
+def test_a_resource_that_is_used_less_is_no_signal_unless_it_shows_nothing() -> None:
+    less = replace(
+        anomaly("cart", 0, Role.SATURATION, metric="cpu_usage", strength=3),
+        direction=Direction.BELOW,
+        observed=0.2,
+        expected=0.5,
+    )
+    assert evidence(less, anomaly("cart", 0, Role.ERRORS, strength=1.5), after=0) == 0
+    assert holds(replace(less, observed=0.0)), "blind"
 
 
 @pytest.mark.parametrize("strength", [0.5, 1.0, 2.0, 7.0])

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dos.detect.engine import score_of
+from dos.detect.ensemble import score_of
 from dos.incidents.correlate import Correlator, IncidentsConfig
 from dos.kit.clock import SECOND, Millis
 from dos.model.anomaly import Anomaly, Direction
