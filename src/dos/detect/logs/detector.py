@@ -304,6 +304,9 @@ class LogDetector:
         rate = np.where(hot[known], np.where(lasting, np.maximum(rate, 0.1), rate * unusual), rate)
         mean, variance = cast(Float64Array, table["mean"]), cast(Float64Array, table["variance"])
         error = cast(Float64Array, table["lines"])[known] - mean[known]
+        # A hundred unusual lines count like a few: their squares would soon make any burst usual.
+        most = 3.0 * np.sqrt(variance[known] + mean[known] + 1.0)
+        error = np.where(hot[known] & ~lasting, np.minimum(error, most), error)
         variance[known] += rate * (error * error * (1.0 - rate) - variance[known])
         mean[known] += rate * error
         ever, strange = table["strange_ever"], cast(Float64Array, table["strange"])
@@ -328,7 +331,7 @@ class LogDetector:
         if signal == BURST:
             return f"{_times(lines)} in {every}, usually {mean:.2g}: {text}"
         odd = readable(table["odd"][row].tobytes().rstrip(b"\0"))
-        return f"{_times(float(table['strange'][row]))} with a value as never before, {odd}: {text}"
+        return f"{_times(float(table['strange'][row]))} with an unusual value, {odd}: {text}"
 
 
 def score_of(strength: float) -> float:

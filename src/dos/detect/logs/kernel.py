@@ -1,7 +1,4 @@
-"""The loop over lines: template, then parameters, one line after the other.
-
-Touch this file when `mining.py`, `parameters.py` or `tokens.py` changes: see `dos.kit.compiled`.
-"""
+"""The loop over lines: template, then parameters, one line after the other."""
 
 from __future__ import annotations
 
@@ -10,6 +7,9 @@ from dos.detect.logs.parameters import Slots, observe
 from dos.detect.logs.tokens import Line
 from dos.kit.compiled import compiled
 
+PARTS = "f43035b36446"
+"""Digest of `tokens.py`, `mining.py` and `parameters.py`: the compiled loop is made anew when it
+changes (see `dos.kit.compiled`). The test of the kernel says what to write here."""
 ODD = 40
 """Bytes of a strange value that are kept to show it."""
 

@@ -1,6 +1,6 @@
 """What is kept: one row a template, one row an entity, and a table of shapes seen lately.
 
-About 2.2 KB a template. Everything is in columns, so that the state is written down exactly.
+About 3 KB a template. Everything is in columns, so that the state is written down exactly.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ _SLOTS: Mapping[str, Column] = {
     "spread": Column(dtype="<f8", width=PARAMETERS),
     "tail": Column(dtype="<f8", width=PARAMETERS),
     "word": Column(dtype="<u8", width=PARAMETERS * WORDS),
+    "times": Column(dtype="<i8", width=PARAMETERS * WORDS),
 }
 _ENTITIES: Mapping[str, Column] = {
     "head": Column(dtype="<i4", initial=-1),

@@ -1,9 +1,9 @@
 """What is usual for the variable parts of a template: few known words, or a range of numbers.
 
 Each variable token of a template has a slot. While it takes few values (status codes, states,
-hosts) they are remembered, and a new one is strange. Once there are more, it is judged as a
-number, if it is one: on the scale of asinh, which is linear around 0 and logarithmic far from it,
-by its distance from a robust running center in robust spreads. Beyond what limit it is strange
+hosts) they are remembered, and one that is new or rare among them is strange. Once there are more,
+it is judged as a number, if it is one: on the scale of asinh, which is linear around 0 and
+logarithmic far from it, by its distance from a robust running center in robust spreads. Beyond what limit it is strange
 the slot learns itself: `MARGIN` times the 99.9 % quantile of its own distances (stochastic
 approximation: Robbins & Monro, "A stochastic approximation method", 1951).
 
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from dos.detect.logs.mining import Store
 from dos.detect.logs.tokens import MASK, Line, UInt64Array
-from dos.kit.compiled import compiled
+from dos.kit.compiled import part_of_compiled
 from dos.model.telemetry import Float64Array, Int64Array
 
 Int8Array = npt.NDArray[np.int8]
@@ -34,6 +34,8 @@ ENOUGH = 100
 """Values from which on a slot knows what is usual."""
 LEAST = 6.0
 """Spreads from the center that a strange number is away at least."""
+RARE = 0.01
+"""Share of the values below which one of few is strange."""
 MARGIN = 1.5
 """Times its own tail quantile."""
 _TAIL = 0.999
@@ -60,9 +62,11 @@ class Slots(NamedTuple):
     """Of numbers, on the scale of asinh."""
     word: UInt64Array
     """`[row, slot · WORDS]` hashes of the values, 0 for none."""
+    times: Int64Array
+    """`[row, slot · WORDS]` how often each came."""
 
 
-@compiled
+@part_of_compiled
 def observe(slots: Slots, store: Store, line: Line, row: int) -> int:
     """Judge and learn the variable tokens of a line, whose template is `row`.
 
@@ -84,16 +88,17 @@ def observe(slots: Slots, store: Store, line: Line, row: int) -> int:
     return strange
 
 
-@compiled
+@part_of_compiled
 def _clear(slots: Slots, row: int, serial: int) -> None:
     slots.of[row] = serial
     slots.position[row, :] = -1
     slots.seen[row, :] = 0
     slots.numbers[row, :] = 0
     slots.word[row, :] = np.uint64(0)
+    slots.times[row, :] = 0
 
 
-@compiled
+@part_of_compiled
 def _slot(slots: Slots, row: int, position: int) -> int:
     """The slot of a token, made where there is room; -1 where there is none."""
     for slot in range(PARAMETERS):
@@ -105,34 +110,30 @@ def _slot(slots: Slots, row: int, position: int) -> int:
     return -1
 
 
-@compiled
+@part_of_compiled
 def _judge(slots: Slots, row: int, slot: int, word: np.uint64, value: float) -> bool:
     """Whether one value is strange; learns it."""
     odd = False
-    if slots.seen[row, slot] >= 0:
-        known, free = False, -1
+    seen = slots.seen[row, slot]
+    if seen >= 0:
+        place = -1
         for k in range(slot * WORDS, (slot + 1) * WORDS):
-            if slots.word[row, k] == word:
-                known = True
+            if slots.word[row, k] == word or slots.word[row, k] == 0:
+                place = k
                 break
-            if slots.word[row, k] == 0:
-                free = k
-                break
-        if not known:
-            odd = slots.seen[row, slot] >= ENOUGH
-            if free >= 0:
-                slots.word[row, free] = word
-            else:
-                slots.seen[row, slot] = -1
-        if slots.seen[row, slot] >= 0:
-            slots.seen[row, slot] += 1
+        before = slots.times[row, place] if place >= 0 else 0
+        odd = bool(seen >= ENOUGH and before < RARE * seen)
+        slots.seen[row, slot] = seen + 1 if place >= 0 else -1
+        if place >= 0:
+            slots.word[row, place] = word
+            slots.times[row, place] += 1
     if not math.isfinite(value):
         return odd
     far = _far(slots, row, slot, math.asinh(value))
     return far if slots.seen[row, slot] < 0 else odd
 
 
-@compiled
+@part_of_compiled
 def _far(slots: Slots, row: int, slot: int, value: float) -> bool:
     """Whether a number is far from the usual ones; learns it."""
     before = slots.numbers[row, slot]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dos.kit.compiled import compiled
+from dos.kit.compiled import part_of_compiled
 from dos.model.telemetry import Float64Array, Int64Array, UInt8Array
 
 UInt64Array = npt.NDArray[np.uint64]
@@ -69,7 +69,7 @@ class Line(NamedTuple):
     """`[token]` templates that differ from the line there only."""
 
 
-@compiled
+@part_of_compiled
 def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
     """Cut the first line of `data[begin:end]` into tokens; returns how many there are."""
     limit = min(end, begin + MAX_BYTES)
@@ -90,7 +90,10 @@ def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
         stop = i
         while _CLASS[data[stop - 1]] == _OTHER and data[stop - 1] != _PERCENT:
             stop -= 1
-        if masked and _goes_on(data, begin + line.stop[count - 1], start, stop, variable):
+        line.start[count] = start - begin
+        line.stop[count] = stop - begin
+        line.value[count] = _number(data, start, stop) if variable else np.nan
+        if masked and _goes_on(data, begin, line, count, variable):
             if not variable:
                 line.value[count - 1] *= _unit(data, start, stop)
             line.stop[count - 1] = stop - begin
@@ -98,23 +101,31 @@ def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
         masked = variable
         line.word[count] = _hash(data, start, stop, begin)
         line.token[count] = MASK if variable else line.word[count]
-        line.value[count] = _number(data, start, stop) if variable else np.nan
-        line.start[count] = start - begin
-        line.stop[count] = stop - begin
         count += 1
     return count
 
 
-@compiled
-def _goes_on(data: UInt8Array, before: int, start: int, stop: int, variable: bool) -> bool:
-    """Whether a token belongs to the masked one before: the next of a list, or its unit."""
-    for i in range(before, start):
-        if data[i] != _SPACE and data[i] != _COMMA:
+@part_of_compiled
+def _goes_on(data: UInt8Array, begin: int, line: Line, last: int, variable: bool) -> bool:
+    """Whether token `last` belongs to the masked one before it: a list goes on, or its unit."""
+    before, start = line.stop[last - 1], line.start[last]
+    comma = False
+    for i in range(begin + before, begin + start):
+        comma = comma or data[i] == _COMMA
+        if data[i] != _COMMA and data[i] != _SPACE:
             return False
-    return variable or (start == before + 1 and _unit(data, start, stop) > 0.0)
+    number = not np.isnan(line.value[last - 1])
+    if not variable:
+        near = number and not comma and start == before + 1
+        return bool(near and _unit(data, begin + start, begin + line.stop[last]) > 0.0)
+    if comma:
+        return True
+    # Numbers side by side are columns, names of one form side by side are a list.
+    alike = _CLASS[data[begin + line.start[last - 1]]] == _CLASS[data[begin + start]]
+    return bool(alike and not number and np.isnan(line.value[last]))
 
 
-@compiled
+@part_of_compiled
 def _unit(data: UInt8Array, start: int, stop: int) -> float:
     """What a unit of time or size is in seconds or bytes; 0 for any other word."""
     size = stop - start
@@ -133,7 +144,7 @@ def _unit(data: UInt8Array, start: int, stop: int) -> float:
     return 0.0
 
 
-@compiled
+@part_of_compiled
 def _token(data: UInt8Array, start: int, limit: int) -> tuple[int, bool, bool]:
     """Where the token ends, whether it is variable, and whether it is more than punctuation."""
     digits = letters = slashes = ats = 0
@@ -163,7 +174,7 @@ def _token(data: UInt8Array, start: int, limit: int) -> tuple[int, bool, bool]:
     )
 
 
-@compiled
+@part_of_compiled
 def _hash(data: UInt8Array, start: int, stop: int, begin: int) -> np.uint64:
     """FNV-1a; the last bit says whether the word looks like a name or a value."""
     found = OFFSET
@@ -176,7 +187,7 @@ def _hash(data: UInt8Array, start: int, stop: int, begin: int) -> np.uint64:
     return found | MASK if name else found
 
 
-@compiled
+@part_of_compiled
 def _number(data: UInt8Array, start: int, stop: int) -> float:
     """The number that a token is, in seconds or bytes; NaN for ids, addresses, dates."""
     i = start
@@ -205,7 +216,7 @@ def _number(data: UInt8Array, start: int, stop: int) -> float:
     return sign * whole / scale * (factor if factor > 0.0 else 1.0)
 
 
-@compiled
+@part_of_compiled
 def _prefix(byte: int) -> float:
     if byte == ord("m"):
         return 1e-3
