@@ -198,6 +198,9 @@ class Pipeline:
         """Take in what people said; series whose threshold it changes are told so."""
         book = self.parts.feedback
         taken = [one for one in intake.feedback if book.take(one)]
+        for one in taken:
+            if one.incident_id is not None:
+                self.parts.correlator.label(one.incident_id, nothing=book.verdict(one.incident_id))
         if book.expire(intake.now) or taken:
             self.rescale(self.parts.registry.since(0))
         else:
@@ -290,6 +293,9 @@ class Pipeline:
         if incident.state is IncidentState.OPEN:
             incident = self._diagnose(incident, graph, now)
             self.parts.correlator.update(incident)
+        elif (nothing := self.parts.feedback.verdict(incident.id)) is not None:
+            # It was labelled while it was open: the page budget counts what is over.
+            self.parts.correlator.label(incident.id, nothing=nothing)
         return [IncidentChanged(incident=incident), *self.parts.book.observe(incident, now)]
 
     def _reassess(self, graph: GraphSnapshot, now: Millis) -> list[Event]:

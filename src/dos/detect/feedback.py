@@ -26,7 +26,7 @@ from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback, FeedbackKind, Signal
-from dos.model.ids import EntityId, FeedbackId
+from dos.model.ids import EntityId, FeedbackId, IncidentId
 from dos.model.telemetry import Role, SeriesSpec
 
 _ABOVE = 1.1
@@ -107,6 +107,16 @@ class FeedbackBook:
         if not said and not missed:
             return 1.0
         return self._scale(said, missed)
+
+    def verdict(self, incident_id: IncidentId) -> bool | None:
+        """Whether an incident was for nothing, by the newest label on it; None: nobody said."""
+        judges = {FeedbackKind.FALSE: True, FeedbackKind.CONFIRMED: False}
+        said = [
+            judges[one.kind]
+            for one in self._ordered()
+            if one.incident_id == incident_id and one.kind in judges
+        ]
+        return said[-1] if said else None
 
     def muted(self, entities: Iterable[Entity], now: Millis) -> Collection[EntityId]:
         """Those of `entities` on which no incident is to be opened now."""

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dos.app import state
+from dos.app.pipeline import Pipeline
 from dos.bus.base import Entry
 from dos.kit.clock import HOUR, Millis
 from dos.model.events import Decisions, FeedbackChanged, IncidentChanged
 from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.ids import EntityId, FeedbackId
-from dos.model.incident import IncidentReason
+from dos.model.incident import Incident, IncidentReason
 from tests.unit.app import played
 
 FIRST, SECOND_FAULT = "payment-service", "catalog-db"
@@ -117,6 +118,41 @@ def test_what_was_called_false_does_not_page_again() -> None:
     assert not first or played.incidents_of(told)[0].opened_at > (
         played.incidents_of(decisions)[0].opened_at
     )
+
+
+def budget_knows(told: Pipeline, incident: Incident) -> bool | None:
+    """Whether the page budget counts an incident as one for nothing; None: by chance."""
+    past = told.parts.correlator._state.budget.past
+    (one,) = [one for one in past if one.incident_id == incident.id]
+    return bool(one.nothing) if one.labelled else None
+
+
+def test_labels_on_incidents_reach_the_page_budget_open_or_over() -> None:
+    first, second = played.incidents_of(played.uninterrupted())
+    assert first.resolved_at is not None
+    live = [entry.intake.now for entry in played.intakes() if not entry.intake.history]
+    while_open = next(i for i, now in enumerate(live) if now > first.opened_at + 10_000)
+    later = next(i for i, now in enumerate(live) if now > first.resolved_at)
+    false = replace(
+        work("*", name="fb-1"), kind=FeedbackKind.FALSE, incident_id=first.id, entities=()
+    )
+    confirmed = replace(false, id=FeedbackId("fb-2"), kind=FeedbackKind.CONFIRMED)
+
+    def told(*said: tuple[int, Feedback]) -> Pipeline:
+        entries = list(played.intakes())
+        for index, one in said:
+            entries = with_feedback(entries, index, one)
+        pipeline = played.pipeline()
+        played.run(pipeline, entries)
+        return pipeline
+
+    assert budget_knows(told(), first) is None
+    assert budget_knows(told((while_open, false)), first) is True
+    assert budget_knows(told((later, confirmed)), first) is False
+    assert budget_knows(told((while_open, false), (later, confirmed)), first) is False
+    undone = false.undone(at=Millis(live[later]), by="bob")
+    assert budget_knows(told((while_open, false), (later, undone)), first) is None
+    assert second.id != first.id
 
 
 def test_feedback_survives_a_restart_and_replays_to_the_byte(tmp_path: Path) -> None:
