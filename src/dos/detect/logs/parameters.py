@@ -3,9 +3,9 @@
 Each variable token of a template has a slot. While it takes few values (status codes, states,
 hosts) they are remembered, and one that is new or rare among them is strange. Once there are more,
 it is judged as a number, if it is one: on the scale of asinh, which is linear around 0 and
-logarithmic far from it, by its distance from a robust running center in robust spreads. Beyond what limit it is strange
-the slot learns itself: `MARGIN` times the 99.9 % quantile of its own distances (stochastic
-approximation: Robbins & Monro, "A stochastic approximation method", 1951).
+logarithmic far from it, by its distance from a robust running center in robust spreads. Beyond
+what limit it is strange the slot learns itself: `MARGIN` times the 99.9 % quantile of its own
+distances (stochastic approximation: Robbins & Monro, "A stochastic approximation method", 1951).
 
 A single strange value means little where there are thousands a second; `rates.py` judges how many
 there are. What is strange hardly moves what is usual.
