@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from dos.model.ids import EntityId, SeriesId
 from dos.model.telemetry import MetricBatch, Role, Series, SeriesSpec
 from dos.rca.base import Ranker
 from dos.rca.case import Case
+from dos.testing.detectors import bytes_of, check_detector
 from dos.testing.sources import check_source
 from tests.docs.pages import ROOT, blocks
 
@@ -89,6 +92,16 @@ def test_the_detector_finds_a_step_and_nothing_else() -> None:
         started += [(tick, int(s)) for s in findings.series_id[findings.started]]
     assert [series for _, series in started] == [1]
     assert 500 <= started[0][0] <= 503
+
+
+def test_the_detector_keeps_the_contract_and_its_example_holds() -> None:
+    check_detector(load("dos.detect.detectors", "plain_ewma"))
+    module = sys.modules[PLUGINS["add-a-detector"]]
+    assert doctest.testmod(module, raise_on_error=True).attempted > 3
+    said = re.search(r"State: (\d+) bytes", module.__doc__ or "")
+    plugin = load("dos.detect.detectors", "plain_ewma")
+    assert said
+    assert int(said[1]) == bytes_of(plugin.build(plugin.config()))
 
 
 def test_the_ranker_blames_who_moved_first() -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.compute.base import ColumnBatch
 from dos.detect import closely, past
+from dos.detect.absence import silence
 from dos.detect.base import KnowsDaysOff
 from dos.detect.calendar import Calendars, DaysOff
 from dos.detect.closely import Slots
@@ -142,9 +143,7 @@ class DetectKernel:
         self._cover(batch.timestamp)
         if self._everyday is None:
             known = batch.where(~np.isnan(batch.value))
-            return state, self._council.step(state, known)[0] if len(
-                known.row
-            ) else Findings.empty()
+            return state, self._together(state, known) if len(known.row) else Findings.empty()
         if not len(state.slots):
             return state, self._every(state, batch)
         watched = state.slot[batch.row] >= 0
@@ -260,6 +259,15 @@ class DetectKernel:
             members=tuple(m.load(p) for m, p in zip(self._members, parts[3:], strict=True)),
             series=list(series),
         )
+
+    def _together(self, state: EngineState, batch: ColumnBatch) -> Findings:
+        """Rows that several detectors watch; and who has fallen silent by now."""
+        findings, _ = self._council.step(state, batch)
+        if batch.history:
+            return findings
+        members, now = self._members[: self._dense], int(batch.timestamp.max())
+        silent = silence(state, members, self._rules, self._config.threshold, now)
+        return merged([findings, *silent]) if silent else findings
 
     def _every(self, state: EngineState, batch: ColumnBatch) -> Findings:
         """Rows that only the everyday detector watches."""

@@ -47,8 +47,6 @@ class Config(BaseModel):
     """Samples after which half of what is known of repeats is forgotten."""
     remember: int = Field(default=50_000, ge=2, le=10_000_000)
     """Samples after which the longest run is remembered as half as long."""
-    least: float = Field(default=6.0, ge=0, le=100)
-    """Deviation below which nothing is said."""
     moves: int = Field(default=20, ge=2, le=100_000)
     """Times a series must have moved before it is judged."""
 
@@ -92,10 +90,11 @@ class FlatLine:
         ready = usable(value) & (whole(columns, "moves")[row] >= self._config.moves)
         unknown = np.full(len(row), np.nan)
         return Scored(
-            deviation=clipped(np.where(ready & (strange >= self._config.least), strange, 0.0)),
+            deviation=clipped(np.where(ready, strange, 0.0)),
             expected=unknown,
             sigma=unknown,
             ready=ready,
+            sure=ready,
         )
 
     def learn(

@@ -6,8 +6,9 @@ of a steady series are 6 sigmas). There are two occasions:
 
 * `score` judges the wait that a sample ends: gaps and irregular scrapes, after the fact. A late
   sample has no direction: deviations are not negative, and there is no band.
-* `overdue` is asked between samples, with the time it is now: series whose wait is too long by
-  now. That is how a series is found that has stopped, of which no sample will ever tell.
+* `overdue` is asked at every step, with the time it is now: series whose wait is too long by
+  now. That is how a series is found that has stopped, of which no sample will ever tell; see
+  `dos.detect.absence` for what becomes of it.
 
 Silence is measured up to the newest sample of *any* series, not up to now: when nothing at all is
 heard, it is the source that is down, and sources report on themselves. So it is when many series
@@ -29,12 +30,12 @@ when silence is asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from dos.detect.absence import Overdue
 from dos.detect.base import Scored
 from dos.detect.columns import Column, Columns
 from dos.detect.robust import Calibration, begin_again, clipped, usable, whole
@@ -67,17 +68,6 @@ class Config(BaseModel):
     """Share of the live series that may fall silent at once; of more, the source is to blame."""
     replicas: str = "k8s.replica,k8s.pod.name,pod,service.instance.id,instance"
     """Labels that name a replica, separated by commas: such a series may end when it likes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Overdue:
-    """Series that have fallen silent, in columns `[series]`."""
-
-    row: Int32Array
-    since: Int64Array
-    """When the sample was to be expected that did not come, ms."""
-    deviation: Float64Array
-    """How strange the silence is, in robust sigmas."""
 
 
 class MissingData:
@@ -120,6 +110,7 @@ class MissingData:
             expected=unknown,
             sigma=unknown,
             ready=ready,
+            sure=ready,
         )
 
     def learn(

@@ -40,7 +40,7 @@ def test_idle_nights_are_known_after_some_days() -> None:
     values = np.tile(day, 12) * rng.normal(50.0, 5.0, 12 * 288)
     z = deviations("flat_line", values[84:])  # from the first morning on
     assert z[:288].max() > 6
-    assert z[9 * 288 :].max() == 0.0
+    assert z[9 * 288 :].max() < 6
 
 
 def test_a_value_that_jumps_back_and_forth_is_not_stuck() -> None:
