@@ -55,6 +55,8 @@ SETBACK = 3_600_000
 FREE, COUNTDOWN, DEADLINE = Mode.FREE.value, Mode.COUNTDOWN.value, Mode.DEADLINE.value
 LEAST_DATE = 1e9
 """Seconds since the epoch; a smaller `DEADLINE` (32 years, as a duration) counts down."""
+LATEST = 1e11
+"""Seconds since the epoch (the year 5138) beyond which no end is told apart."""
 _NONE = -(2**62)
 
 LAYOUT = {
@@ -180,24 +182,32 @@ def _begin(row: int, scale: int, past: Past, value: float) -> None:
 
 @compiled
 def _follow(row: int, scale: int, past: Past, value: float) -> None:
-    """Go on with the ramp of a scale, or begin a new one."""
+    """Go on with the ramp of a scale, or begin a new one.
+
+    Of two buckets in a row the lower one says how high it is and the higher one how low: a single
+    odd sample neither makes a peak nor ends a ramp.
+    """
     if np.isnan(past.foot[row, scale]):
         _begin(row, scale, past, value)
-    fall = past.top[row, scale] - value
+    high, low = value, value
+    if past.kept[row, scale]:
+        before = past.low[row, scale * POINTS + (past.head[row, scale] - 1) % POINTS]
+        high, low = min(value, before), max(value, before)
+    fall = past.top[row, scale] - low
     rise = past.top[row, scale] - past.foot[row, scale]
     if fall > LEAST_FALL and fall > 0.5 * rise:
         if rise > LEAST_FALL:
             _remember(row, scale, past)
-        past.kept[row, scale] = 0
-        _begin(row, scale, past, value)
-    elif value < past.foot[row, scale]:
-        _begin(row, scale, past, value)
-    elif value > past.top[row, scale]:
-        past.top[row, scale] = value
+        past.kept[row, scale] = min(past.kept[row, scale], 1)
+        _begin(row, scale, past, low)
+    elif low < past.foot[row, scale]:
+        _begin(row, scale, past, low)
+    elif high > past.top[row, scale]:
+        past.top[row, scale] = high
         if past.kept[row, scale] >= SPEED_POINTS:
-            before = (past.head[row, scale] - SPEED_POINTS) % POINTS + scale * POINTS
-            lasted = past.open_time[row, scale] - past.time[row, before]
-            grown = value - max(past.low[row, before], past.foot[row, scale])
+            then = (past.head[row, scale] - SPEED_POINTS) % POINTS + scale * POINTS
+            lasted = past.open_time[row, scale] - past.time[row, then]
+            grown = high - max(past.low[row, then], past.foot[row, scale])
             past.speed[row, scale] = max(past.speed[row, scale], grown / lasted)
 
 
@@ -322,7 +332,7 @@ def take(
         past.newest[row] = now
         past.value[row] = value
         if past.mode[row] in (COUNTDOWN, DEADLINE):
-            past.used[row] = share
+            past.used[row] = min(max(share, 0.0), LATEST)
         else:
             past.used[row] = min(max(share, -1.0), 2.0)
             _fill(row, now, past.used[row], past)

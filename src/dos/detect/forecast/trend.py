@@ -41,6 +41,8 @@ LEAST_SPREAD = 2e-5
 """Residuals are taken to scatter by so much at least, as a share of the limit."""
 JUMP = 0.5
 """Share of the rise that one step between two points may have."""
+EVEN = 0.1
+"""A rise that slows down by less than this ratio does not slow down."""
 LIKE = 0.5
 """An earlier ramp was of the same sort if it was so many times as fast."""
 ENOUGH = 0.8
@@ -160,7 +162,13 @@ def _theil_sen(time: Float64Array, share: Float64Array, size: int) -> _Line:
     rest = share[:size] - slope * time[:size]
     level = _median(rest.copy())
     rest -= level
-    spread = NORMAL_MAD * _median(np.abs(rest)) * math.sqrt(size / (size - 2.0))
+    sizes = np.abs(rest)
+    spread = NORMAL_MAD * _median(sizes)
+    # Where most points lie on a line and some far above it, the median sees no scatter at all.
+    most, mean = size - size // 8, 0.0
+    for i in range(most):
+        mean += sizes[i] / most
+    spread = max(spread, 1.25 * mean) * math.sqrt(size / (size - 2.0))
     spread = max(spread, LEAST_SPREAD)
     own, next_to = 0.0, 0.0
     for i in range(size):
@@ -201,15 +209,16 @@ def _longest(time: Float64Array, share: Float64Array, count: int) -> _Line:
 
 @compiled
 def _jumps(share: Float64Array, size: int) -> bool:
-    """Whether one step makes most of the rise."""
+    """Whether one step makes most of the rise; it lasts for two points, or it is an outlier."""
     most = 0.0
-    for i in range(size - 1):
-        most = max(most, share[i] - share[i + 1])
+    for i in range(1, size - 2):
+        after, before = min(share[i - 1], share[i]), max(share[i + 1], share[i + 2])
+        most = max(most, after - before)
     return bool(most > JUMP * (share[0] - share[size - 1]))
 
 
 @compiled
-def _asymptote(share: Float64Array, count: int, line: _Line) -> float:
+def _asymptote(time: Float64Array, share: Float64Array, count: int, line: _Line) -> float:
     """Where a slowing rise ends (Aitken's delta-squared over thirds); infinite if it is none."""
     lowest = 0
     for i in range(count):
@@ -218,15 +227,18 @@ def _asymptote(share: Float64Array, count: int, line: _Line) -> float:
     third = (lowest + 1) // 3  # of the ramp, not of what lies before its foot
     if third < 2:
         return math.inf
-    new = _median(share[:third].copy())
-    middle = _median(share[third : 2 * third].copy())
-    old = _median(share[2 * third : 3 * third].copy())
-    late, early = new - middle, middle - old
+    level, at = np.empty(3), np.empty(3)
+    for part in range(3):
+        level[part] = _median(share[part * third : (part + 1) * third].copy())
+        at[part] = _median(time[part * third : (part + 1) * third].copy())
+    pace = 0.5 * (at[0] - at[2])
+    late = (level[0] - level[1]) / (at[0] - at[1]) * pace
+    early = (level[1] - level[2]) / (at[1] - at[2]) * pace
     # The middle is in both differences: 1 + 4 + 1 variances of a median of a third.
     error = line.spread * math.sqrt(6.0 * 1.57 * line.inflation / third)
-    if early - late <= 2.0 * error:
+    if early - late <= 2.0 * error + EVEN * early:
         return math.inf
-    return float(new + max(late, 0.0) ** 2 / (early - late))
+    return float(level[0] + max(late, 0.0) ** 2 / (early - late))
 
 
 @compiled
@@ -330,9 +342,9 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     if _jumps(share, line.size):
         return Verdict.STEP.value
     saw = _saw(row, scale, past, order, line, width)
-    if _asymptote(share, count, line) + saw < 1.0:
+    if _asymptote(time, share, count, line) + saw < 1.0:
         return Verdict.LEVELS_OFF.value
-    if _comfort(row, scale, past, line.level, line.slope):
+    if _comfort(row, scale, past, min(line.level, share[0]), line.slope):
         return Verdict.USUAL.value
     room = 1.0 - saw - line.level
     drift = _drift(time, share, line, room / line.slope)
