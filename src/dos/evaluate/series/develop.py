@@ -31,6 +31,7 @@ from dos.evaluate.series.files import Event, LabelledSeries
 from dos.evaluate.series.shapes import (
     SHAPES,
     Nature,
+    Shape,
     effect_of,
     inject,
     length_of,
@@ -140,7 +141,7 @@ def with_anomalies(
         if len(events) >= wanted:
             break
         left = round(_LABELLED * count) - sum(one.last - one.first + 1 for one in events)
-        drawn = _draw(rng, changed, free, nature, left)
+        drawn = draw(rng, changed, free, nature, left)
         if drawn is not None:
             changed, event = drawn
             events.append(event)
@@ -160,12 +161,27 @@ def with_anomalies(
     )
 
 
-def _draw(
-    rng: np.random.Generator, values: Float64Array, free: BoolArray, nature: Nature, most: int
+def draw(
+    rng: np.random.Generator,
+    values: Float64Array,
+    free: BoolArray,
+    nature: Nature,
+    most: int,
+    shapes: Sequence[Shape] = (),
 ) -> tuple[Float64Array, Event] | None:
-    """One anomaly somewhere free; None where the drawn one does not fit or would not be seen."""
-    cyclic = nature.period is not None and rng.random() < _CYCLIC
-    shapes = [shape for shape in SHAPES if shape.periods > 0] if cyclic else SHAPES
+    """One anomaly somewhere free; None where the drawn one does not fit or would not be seen.
+
+    Args:
+        rng: Draws shape, place, length and strength.
+        values: `[n]` clean but for the anomalies before.
+        free: `[n]` where there may be one.
+        nature: Of the series.
+        most: Points that it may last.
+        shapes: One of them, evenly; all, and more often those of cycles, if there are none.
+    """
+    if not shapes:
+        cyclic = nature.period is not None and rng.random() < _CYCLIC
+        shapes = [shape for shape in SHAPES if shape.periods > 0] if cyclic else SHAPES
     shape = shapes[int(rng.integers(len(shapes)))]
     length = length_of(rng, shape, nature, max(most, 4))
     if length is None:
