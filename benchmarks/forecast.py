@@ -84,8 +84,9 @@ class Tally:
         self.lead.append((end - one.at) / SECOND)
         if one.exhausted_at is not None and end > one.at:
             self.error.append(abs(one.exhausted_at - end) / (end - one.at))
-        if watched.seen:
-            self.whole.append(float(np.mean([covers(each, end) for each in watched.seen])))
+        later = [covers(each, end) for each in watched.seen if each.at < end]
+        if later:
+            self.whole.append(float(np.mean(later)))
 
     def row(self, name: str) -> str:
         """A row of a table."""
