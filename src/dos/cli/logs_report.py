@@ -46,6 +46,17 @@ class LogsReport:
         """Whether a template was not in the baseline."""
         return self.known is not None and template.serial > self.known
 
+    @property
+    def unusual(self) -> list[LogFinding]:
+        """Findings that began, each at its strongest."""
+        strongest: dict[tuple[str, LogSignal, Millis], LogFinding] = {}
+        for one in self.findings:
+            key = (one.entity, one.signal, one.onset)
+            known = strongest.get(key)
+            if one.started and (known is None or one.score >= known.score):
+                strongest[key] = one
+        return list(strongest.values())
+
     def to_json(self) -> str:
         """One JSON document."""
         document = {
@@ -75,8 +86,7 @@ class LogsReport:
                     "rarity": one.rarity,
                     "detail": one.detail,
                 }
-                for one in self.findings
-                if one.started
+                for one in self.unusual
             ],
         }
         return json.dumps(document, indent=2, ensure_ascii=False)
@@ -105,12 +115,12 @@ def show(report: LogsReport, console: Console, top: int) -> None:
     if not report.timed and report.lines:
         console.print(Text("\nThe lines have no times that are understood: no rates.", "yellow"))
     for signal in LogSignal:
-        found = [one for one in report.findings if one.started and one.signal is signal]
+        found = [one for one in report.unusual if one.signal is signal]
         if found:
             console.print(Text(f"\n{_TITLES[signal]}: {len(found)}", style="bold"))
             for one in sorted(found, key=lambda one: -one.score)[:top]:
                 console.print(_line_of(one))
-    if report.timed and not any(one.started for one in report.findings):
+    if report.timed and not report.unusual:
         sign = signs_for(console).done
         console.print(Text.assemble((f"\n{sign} ", "green"), "nothing unusual over time"))
 
