@@ -16,6 +16,8 @@ import itertools
 import re
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from dos.kit.plugins import load, names
 from dos.testing.detectors import ROOM, bytes_of
 
@@ -47,8 +49,17 @@ def section(name: str) -> str:
     return "\n".join(lines)
 
 
-def parameters(config: type) -> dict[str, tuple[str, str]]:
+def parameters(config: type[BaseModel]) -> dict[str, tuple[str, str]]:
     """Default and meaning of each field, by name; the meaning is the string below it."""
+    found: dict[str, tuple[str, str]] = {}
+    for model in config.__mro__:
+        if issubclass(model, BaseModel) and model is not BaseModel:
+            found |= _fields(model)
+    return found
+
+
+def _fields(config: type[BaseModel]) -> dict[str, tuple[str, str]]:
+    """Those that the class itself declares."""
     (tree,) = ast.parse(inspect.getsource(config)).body
     lines = tree.body if isinstance(tree, ast.ClassDef) else []
     found: dict[str, tuple[str, str]] = {}
@@ -56,7 +67,7 @@ def parameters(config: type) -> dict[str, tuple[str, str]]:
         if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
             continue
         said = about.value.value if _is_text(about) else ""  # type: ignore[attr-defined]
-        default = config.model_fields[field.target.id].default  # type: ignore[attr-defined]
+        default = config.model_fields[field.target.id].default
         found[field.target.id] = (str(default), _flow(str(said)))
     return found
 

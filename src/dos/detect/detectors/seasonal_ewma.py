@@ -31,7 +31,7 @@ judged before it has warmed up. The shape and the threshold that was learned sta
     >>> bool(detector.score(columns, row, at + 60_000, np.array([150.0])).deviation[0] > 8)
     True
 
-Computed in `dos.detect.ewma`, sample by sample and compiled. State: 301 bytes a series.
+Computed in `dos.detect.ewma`, sample by sample and compiled. State: 310 bytes a series.
 """
 
 from __future__ import annotations
