@@ -37,7 +37,7 @@ def bench() -> None:
 
 
 @app.command("sim")
-def sim(
+def sim(  # noqa: PLR0913  each parameter is an option of the command line
     *,
     worlds: Annotated[
         str | None,
@@ -55,6 +55,9 @@ def sim(
     quick: Annotated[
         bool, typer.Option("--quick", help="One seed, one world, hours instead of weeks.")
     ] = False,
+    page_budget: Annotated[
+        float, typer.Option(help="False pages per service-week to keep to.", min=0.01, max=1000)
+    ] = 2.0,
     jobs: Annotated[
         int | None, typer.Option(help="Processes; as many as there are cores.", min=1, max=256)
     ] = None,
@@ -72,7 +75,7 @@ def sim(
     week in which nothing breaks. Two baselines read the same samples: fixed thresholds, and
     3-sigma. Ctrl-C ends it early, and prints what there is.
     """
-    options = _options(worlds, seeds, split, jobs, quick=quick)
+    options = _options(worlds, seeds, split, jobs, page_budget=page_budget, quick=quick)
     for path in (json, markdown, html):
         # Found out now, and not after minutes of work.
         if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
@@ -92,7 +95,13 @@ def sim(
 
 
 def _options(
-    worlds: str | None, seeds: int | None, split: Seeds, jobs: int | None, *, quick: bool
+    worlds: str | None,
+    seeds: int | None,
+    split: Seeds,
+    jobs: int | None,
+    *,
+    page_budget: float,
+    quick: bool,
 ) -> BenchOptions:
     from dataclasses import replace
 
@@ -104,6 +113,7 @@ def _options(
     options = (
         quick_options(chosen, processes) if quick else BenchOptions(split=chosen, jobs=processes)
     )
+    options = replace(options, page_budget=page_budget)
     if worlds is not None:
         names = tuple(dict.fromkeys(one.strip() for one in worlds.split(",") if one.strip()))
         options = replace(options, worlds=names)

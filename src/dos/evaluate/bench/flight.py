@@ -17,6 +17,8 @@ WORLDS = ("shop", "sketch", "online-boutique", "train-ticket", "generated:30")
 """Flown where nobody says which."""
 QUICK_WORLDS = ("shop",)
 MOST_SEEDS = 1_000
+USUAL_BUDGET = 2.0
+"""The page budget of who changes nothing."""
 DEFAULT_SERVICES = 50
 
 
@@ -89,6 +91,8 @@ class Flight:
     """Seconds of healthy past that baselines are learned from."""
     quiet: float
     """Seconds without faults at the end; the whole length of a quiet flight."""
+    page_budget: float = USUAL_BUDGET
+    """False pages per service-week that the pipeline is told to keep to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,8 @@ class BenchOptions:
     """The same three of quiet flights, which are long and therefore sampled more coarsely."""
     quiet_history: float = 86_400.0
     quiet_length: float = 7 * 86_400.0
+    page_budget: float = USUAL_BUDGET
+    """False pages per service-week that the pipeline is told to keep to."""
     jobs: int = 2
     """Processes."""
 
@@ -121,6 +127,9 @@ class BenchOptions:
             msg = f"{self.seeds} seeds of {len(self.worlds)} worlds on {self.jobs} processes:"
             msg += " that is out of range."
             raise ConfigError(msg, remedy=f"Use 1 to {MOST_SEEDS} seeds, a world and a process.")
+        if not 0 < self.page_budget <= 1000:
+            msg = f"A page budget of {self.page_budget} is out of range."
+            raise ConfigError(msg, remedy="Use up to 1000 false pages per service-week, above 0.")
         for world in self.worlds:
             parse_world(world)
 
@@ -135,6 +144,7 @@ class BenchOptions:
                 step=self.step if kind is FlightKind.FAULTS else self.quiet_step,
                 history=self.history if kind is FlightKind.FAULTS else self.quiet_history,
                 quiet=self.tail if kind is FlightKind.FAULTS else self.quiet_length,
+                page_budget=self.page_budget,
             )
             for kind in FlightKind
             for seed in seeds

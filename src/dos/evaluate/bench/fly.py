@@ -128,6 +128,7 @@ def settings_of(flight: Flight, table: Timetable) -> Settings:
                     "scenario": [one.model_dump() for one in table.faults] or None,
                 }
             ],
+            "incidents": {"page_budget": flight.page_budget},
             "alerting": {"receivers": []},
         }
     )
