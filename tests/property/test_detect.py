@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dos.compute.base import ColumnBatch
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectConfig, DetectKernel, EngineState
 from dos.kit.clock import SECOND
 from dos.model.anomaly import Findings
 from dos.model.ids import EntityId
-from dos.model.telemetry import MetricBatch, Role, SeriesSpec
+from dos.model.telemetry import Float64Array, Int64Array, MetricBatch, Role, SeriesSpec
 from tests.unit.detect.watch import ALL, MONDAY, Found, Watch, interned
 
 CONFIG = DetectConfig(relearn=25, recover=3, parameters={"warm_up": 5, "level_half_life": 10})
@@ -183,3 +184,56 @@ def test_what_hardly_moves_never_creeps_away(value: float, wiggle: float, count:
     watch = Watch(*ALL, config=CONFIG)
     line = value * (1 + wiggle * np.sin(np.arange(count)))
     assert watch.feed(line) == []
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> tuple[Int64Array, Float64Array]:
+    """Times, and `[time, series]` values: calm, faults, gaps, and sometimes strange numbers."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, width = draw(st.integers(1, 150)), draw(st.integers(1, 150))
+    steps = draw(st.sampled_from([[1], [15], [60], [14, 15, 16], [600, 1200], [15, 15, 4000]]))
+    times = MONDAY + SECOND * np.cumsum(rng.choice(steps, count))
+    values = np.abs(1 + 0.05 * rng.standard_normal((count, width)))
+    for _ in range(draw(st.integers(0, 8))):
+        start, length = rng.integers(0, count), rng.integers(1, 40)
+        values[start : start + length, rng.integers(0, width)] *= rng.choice([0.0, 0.1, 5.0, 50.0])
+    values[rng.random((count, width)) < draw(st.sampled_from([0.0, 0.0, 0.3]))] = np.nan
+    if draw(st.booleans()):
+        odd = rng.choice([0.0, 5e-324, 1e308, -1e308, np.inf, -np.inf, -1.0], (count, width))
+        values = np.where(rng.random((count, width)) < 0.05, odd, values)
+    return times, values
+
+
+CLOSE = CONFIG.model_copy(update={"closely": ("seasonal_ewma",), "closely_at_most": 5})
+BESIDE = CONFIG.model_copy(update={"beside": ("seasonal_ewma",)})
+
+
+@settings(max_examples=80)
+@given(grid=grids(), history=st.booleans(), config=st.sampled_from([CONFIG, CONFIG, CLOSE, BESIDE]))
+def test_a_block_of_history_gives_what_tick_by_tick_gives(
+    grid: tuple[Int64Array, Float64Array], history: bool, config: DetectConfig
+) -> None:
+    times, values = grid
+    kernel = DetectKernel(config)
+    specs = [SPECS[i % len(SPECS)] for i in range(values.shape[1])]
+    block, ticks, repeats = (kernel.grow(kernel.create(), interned(specs)) for _ in range(3))
+    row = np.arange(len(specs), dtype=np.int32)
+    _, at_once = kernel.step_block(block, row, times, values, history=history)
+    found = [Findings.empty()]
+    for at, line in zip(times, values, strict=True):
+        one = np.full(len(row), at)
+        batch = ColumnBatch(row=row, timestamp=one, value=line, history=history)
+        found.append(kernel.step(ticks, batch)[1])
+    assert columns([at_once]) == columns(found)
+    assert kernel.dump(block) == kernel.dump(ticks)
+    place, time = np.nonzero(~np.isnan(values.T))
+    many = ColumnBatch(
+        row=place.astype(np.int32),
+        timestamp=times[time],
+        value=values[time, place],
+        history=history,
+    )
+    if config is not CLOSE:  # who is suspected first gets a slot first: batches may differ
+        _, mixed = kernel.step(repeats, many)
+        assert columns([mixed]) == columns(found)
+        assert kernel.dump(repeats) == kernel.dump(ticks)

@@ -29,10 +29,11 @@ def shard_of(spec: SeriesSpec) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ColumnBatch:
-    """Samples for a kernel: at most one per series, by row of the kernel's state."""
+    """Samples for a kernel, by row of the kernel's state."""
 
     row: Int32Array
-    """`[sample]` row in the state, ascending, without repeats."""
+    """`[sample]` row in the state, ascending. Samples of one row follow each other in the order
+    in which they are to be scored, each after the one before it was learned."""
     timestamp: Int64Array
     value: Float64Array
     history: bool = False

@@ -23,6 +23,8 @@ from dos.detect.judge import (
     Opinions,
     Rules,
     decide_rows,
+    lasting_rows,
+    mean_rows,
     tail_rows,
     weigh_rows,
 )
@@ -58,6 +60,9 @@ class Council:
         row, engine = batch.row, state.engine
         said = self._ask(state, batch)
         strengths = np.stack([one.strength(len(row)) for one in said])
+        scored, rows = said[0].scored, state.rows()
+        deviation = np.where(scored.ready, scored.deviation, 0.0)
+        away = mean_rows(self._rules, rows, row, deviation, strengths[0])
         verdict = combine(self._names, strengths)
         strength = verdict.strength
         findings, abnormal = Findings.empty(), cast(BoolArray, engine["abnormal"])[row]
@@ -69,6 +74,8 @@ class Council:
             abnormal = abnormal | cast(BoolArray, engine["abnormal"])[row]
             light = abnormal | (strength >= 1.0)
             weight = np.where(light, self._rules.abnormal_weight, 1.0)
+        learns = scored.ready & ~abnormal & ~_sure(scored)
+        lasting_rows(self._rules, rows, row, away, learns)
         for member, own, one in self._with(state, said):
             at = one.at
             times, values = batch.timestamp[at], batch.value[at]
@@ -77,7 +84,7 @@ class Council:
             straying = cast(BoolArray, own.tails["straying"])
             learns = one.scored.ready & ~abnormal[at] & ~_sure(one.scored)
             tail_rows(self._rules, tail, straying, one.row, one.distance, learns)
-        scored, ready = said[0].scored, said[0].scored.ready
+        ready = scored.ready
         judged = cast(BoolArray, np.isfinite(strengths).any(axis=0))
         for name, column in (
             ("last", batch.timestamp),
@@ -134,12 +141,16 @@ class Council:
         # What a stretch of wild samples teaches about the tail is forgotten if it turns out to
         # be the beginning of an anomaly: incidents must not make the series less sensitive.
         straying = (strength >= 1.0) & (cast(Float32Array, engine["evidence"])[row] == 0.0)
+        engine["lasting_before"][row[straying]] = engine["lasting"][row[straying]]
         for _, own, one in self._with(state, said):
             mine = one.row[straying[one.at]]
             own.tails["tail_before"][mine] = own.tails["tail"][mine]
         kind = decide_rows(self._rules, state.rows(), row, strength, batch.timestamp)
         if not kind.any():
             return Findings.empty()
+        began = row[kind == STARTED]
+        engine["lasting"][began] = engine["lasting_before"][began]
+        engine["mean"][row[kind == EXHAUSTED]] = 0.0
         for member, own, one in self._with(state, said):
             mine = one.row[kind[one.at] == STARTED]
             own.tails["tail"][mine] = own.tails["tail_before"][mine]

@@ -5,7 +5,7 @@ does not matter for the metric's role is ignored; over the threshold that the de
 the series it is a strength, and the strongest counts (`dos.detect.ensemble`). Samples beyond the
 threshold add to the evidence of the series, others take it back. An anomaly starts when the
 evidence reaches `confirm` (so one wild sample never suffices, two very wild or three clear ones
-do), is reported again whenever it became twice as strong, and ends after `recover` calm samples
+do), is reported again whenever it became clearly stronger, and ends after `recover` calm samples
 in a row.
 An abnormal series hardly learns, so that an incident does not become the new normal; after
 `relearn` samples it is taken as just that and the baseline starts again.
@@ -103,7 +103,7 @@ class DetectKernel:
             self._everyday = Everyday(everyday.detector, self._rules, config.threshold)
         self._past = PAST if close else {}
         parts = [f"{one.name}-{one.detector.version}" for one in self._members]
-        self.version = f"3/{'+'.join(parts)}"
+        self.version = f"4/{'+'.join(parts)}"
 
     @property
     def detectors(self) -> tuple[str, ...]:
@@ -140,27 +140,43 @@ class DetectKernel:
 
     def step(self, state: EngineState, batch: ColumnBatch) -> tuple[EngineState, Findings]:
         """Score, decide, learn. A sample that is not a number is passed over."""
-        self._cover(batch.timestamp)
+        if len(batch.row) > 1 and not (np.diff(batch.row) > 0).all():
+            return state, self._repeated(state, batch)
         if self._everyday is None:
             known = batch.where(~np.isnan(batch.value))
-            return state, self._together(state, known) if len(known.row) else Findings.empty()
+            return state, self._council.step(state, known)[0]
         if not len(state.slots):
-            return state, self._every(state, batch)
+            return state, self._everyday.step(state, batch)
         watched = state.slot[batch.row] >= 0
         rest = batch.where(~watched)
         near = batch.where(watched & ~np.isnan(batch.value))
-        found = [self._every(state, rest)] if len(rest.row) else []
-        before = cast(Float32Array, state.engine["strength"])[rest.row]
-        suspected = before >= self._config.closely_above
+        found = [self._everyday.step(state, rest)] if len(rest.row) else []
+        strength = cast(Float32Array, state.engine["strength"])[rest.row]
+        suspected = (strength >= self._config.closely_above) & ~np.isnan(rest.value)
         if len(near.row):
-            findings, strength = self._council.step(state, near)
+            findings, said = self._council.step(state, near)
             found.append(findings)
-            strong = strength >= self._config.closely_above
+            strong = said >= self._config.closely_above
             state.engine["suspected"][near.row[strong]] = near.timestamp[strong]
         if suspected.any() and not batch.history:
             self._claim(state, rest.where(suspected))
         past.keep(state, batch.row, batch.value)
         return state, merged(found)
+
+    def _repeated(self, state: EngineState, batch: ColumnBatch) -> Findings:
+        """A batch in which series have several samples: as if they had come one after the other."""
+        found: list[Findings] = []
+        if self._everyday is not None and (batch.history or not len(state.slots)):
+            alone = batch.where(state.slot[batch.row] < 0)
+            batch = batch.where(state.slot[batch.row] >= 0)
+            if len(alone.row):
+                found += self._everyday.stretches(state, alone)
+                past.keep_all(state, alone.row, alone.value)
+        first = np.flatnonzero(np.diff(batch.row, prepend=-1))
+        nth = np.arange(len(batch.row)) - np.repeat(first, np.diff(first, append=len(batch.row)))
+        for turn in range(int(nth.max(initial=-1)) + 1):
+            found.append(self.step(state, batch.where(nth == turn))[1])
+        return merged(found)
 
     def step_block(
         self,
@@ -207,7 +223,7 @@ class DetectKernel:
 
     def settle(self, state: EngineState, row: Int32Array) -> EngineState:
         """End the abnormal stretch of `row`, which is over for want of samples."""
-        for name in ("abnormal", "evidence", "calm", "streak"):
+        for name in ("abnormal", "evidence", "calm", "streak", "mean"):
             state.engine[name][row] = 0
         return state
 
@@ -269,15 +285,6 @@ class DetectKernel:
         silent = silence(state, members, self._rules, self._config.threshold, now)
         return merged([findings, *silent]) if silent else findings
 
-    def _every(self, state: EngineState, batch: ColumnBatch) -> Findings:
-        """Rows that only the everyday detector watches."""
-        if self._everyday is None:
-            msg = "the everyday detector runs alone only if it can be fused"
-            raise AssertionError(msg)
-        return self._everyday.step(
-            state, batch.row, batch.timestamp, batch.value, history=batch.history
-        )
-
     def _claim(self, state: EngineState, batch: ColumnBatch) -> None:
         """Series under suspicion are watched closely, if there is a slot for them."""
         row, at = batch.row, batch.timestamp
@@ -316,4 +323,7 @@ def rules_of(config: DetectConfig) -> Rules:
         calm=config.calm,
         abnormal_weight=config.abnormal_weight,
         relearn=config.relearn,
+        lasting=threshold.lasting,
+        lasting_rate=1 - 0.5 ** (1 / threshold.lasting_half_life),
+        lasting_calm=min(1.0, 3.15 * (1 - 0.5 ** (1 / threshold.lasting_half_life))),
     )

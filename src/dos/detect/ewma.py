@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dos.detect.lanes import HALF, MAX_DEVIATION, MEAN_TO_SIGMA, TINY
 from dos.kit.clock import HOUR
 from dos.kit.compiled import compiled
 from dos.model.telemetry import (
@@ -27,14 +28,9 @@ from dos.model.telemetry import (
     UInt8Array,
 )
 
-MAX_DEVIATION = 1e3
-_MEAN_TO_SIGMA = math.sqrt(math.pi / 2)
-"""Sigma of a normal distribution over its mean absolute deviation."""
-_TINY = 1e-9
-_LIMIT = 1e12
+LARGEST = 1e12
 """Values are clipped here, so that no square or sum overflows."""
 BINS = 24
-_HALF = HOUR // 2
 _PER_HOUR = 1.0 / HOUR
 _WEEK_HOURS = 7 * 24
 _MONDAY = 3 * 24
@@ -118,6 +114,14 @@ class Rule(NamedTuple):
     absolute_creep: float
 
 
+class Who(NamedTuple):
+    """Which series, and which holidays it keeps."""
+
+    i: int
+    calendar: int
+    first_off: int
+
+
 class Drift(NamedTuple):
     """How the daily shape moved the level between two samples."""
 
@@ -163,47 +167,48 @@ def _single(x: float) -> float:
 
 
 @compiled
-def _scale(value: float, log: bool) -> float:
+def scaled_of(value: float, log: bool) -> float:
+    """A value on the scale of judgement."""
     if log:
-        return math.log(min(max(value, _TINY), _LIMIT))
-    return min(max(value, -_LIMIT), _LIMIT)
+        return math.log(min(max(value, TINY), LARGEST))
+    return min(max(value, -LARGEST), LARGEST)
 
 
 @compiled
-def bin_of(t: Table, s: Settings, i: int, hour: int) -> int:
+def bin_of(days_off: UInt8Array, who: Who, hour: int) -> int:
     """Which of the 48 hours of the shape: 0-23 on working days, 24-47 on days off (UTC).
 
     Args:
-        t: The columns.
-        s: The parameters.
-        i: Of which series.
+        days_off: As `Table.off`.
+        who: Which series.
         hour: Hours since the epoch.
     """
     off = (hour + _MONDAY) % _WEEK_HOURS >= 5 * 24
-    place = hour - s.first_off
-    if 0 <= place < t.off.shape[1]:
-        off = off or t.off[t.calendar[i], place] > 0
+    place = hour - who.first_off
+    if 0 <= place < days_off.shape[1]:
+        off = off or days_off[who.calendar, place] > 0
     return hour % 24 + (BINS if off else 0)
 
 
 @compiled
-def _height(t: Table, s: Settings, i: int, at: int) -> tuple[bool, float, float]:
+def _height(
+    shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, at: int
+) -> tuple[bool, float, float]:
     """Whether the shape is known around a time, its height there, and its rise in that hour."""
-    hour = (at - _HALF) // HOUR
-    before = bin_of(t, s, i, hour)
-    after = bin_of(t, s, i, hour + 1)
-    if t.visits[i, before] == 0 or t.visits[i, after] == 0:
+    hour = (at - HALF) // HOUR
+    before, after = bin_of(off, who, hour), bin_of(off, who, hour + 1)
+    if visits[who.i, before] == 0 or visits[who.i, after] == 0:
         return False, 0.0, 0.0
-    low = real(t.shape[i, before])
-    rise = real(t.shape[i, after]) - low
-    share = real((at - _HALF) - hour * HOUR) / HOUR
+    low = real(shape[who.i, before])
+    rise = real(shape[who.i, after]) - low
+    share = real((at - HALF) - hour * HOUR) / HOUR
     return True, low + share * rise, rise
 
 
 @compiled
 def is_near(base: Base, at: int) -> bool:
     """Whether the sample lies in the same half hour as the one before, so that `rise` holds."""
-    return at // _HALF == base.last // _HALF
+    return at // HALF == base.last // HALF
 
 
 @compiled
@@ -213,10 +218,12 @@ def near(base: Base, at: int) -> Drift:
 
 
 @compiled
-def far(t: Table, s: Settings, i: int, last: int, at: int) -> Drift:
+def far(
+    shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, last: int, at: int
+) -> Drift:
     """The same over any time, as far as the shape is known."""
-    then_known, then, _ = _height(t, s, i, last)
-    now_known, now, _ = _height(t, s, i, at)
+    then_known, then, _ = _height(shape, visits, off, who, last)
+    now_known, now, _ = _height(shape, visits, off, who, at)
     if then_known and now_known:
         return Drift(True, now - then)
     return Drift(False, 0.0)
@@ -236,7 +243,7 @@ def _begins_anew(base: Base, at: int, told: bool) -> bool:
 @compiled
 def _sigma(base: Base, rule: Rule, expected: float) -> float:
     floor = max(rule.relative_floor * abs(expected), rule.absolute_floor)
-    return max(base.spread * _MEAN_TO_SIGMA, floor, _TINY)
+    return max(base.spread * MEAN_TO_SIGMA, floor, TINY)
 
 
 @compiled
@@ -248,7 +255,7 @@ def _reach(rule: Rule, slow: float) -> float:
 @compiled
 def look(s: Settings, base: Base, rule: Rule, drift: Drift, at: int, value: float) -> Look:
     """Compare a sample with what was expected."""
-    scaled = _scale(value, rule.log)
+    scaled = scaled_of(value, rule.log)
     anew = _begins_anew(base, at, drift.told)
     carried, slow = base.level + drift.by, base.slow + drift.by
     reach = _reach(rule, slow)
@@ -316,7 +323,9 @@ def _step(base: Base, at: int) -> float:
 
 
 @compiled
-def turn(t: Table, s: Settings, i: int, base: Base, learned: Base) -> Base:
+def turn(
+    shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, base: Base, learned: Base
+) -> Base:
     """A new half hour has begun: `learned`, the baseline after `base`, as it goes on from here.
 
     When an hour is over its mean level goes into the shape; the more days are known, the less
@@ -325,14 +334,14 @@ def turn(t: Table, s: Settings, i: int, base: Base, learned: Base) -> Base:
     at, hour_sum, hour_count = learned.last, learned.hour_sum, learned.hour_count
     if at // HOUR != base.last // HOUR:
         if base.hour_count >= 3:  # fewer samples are no average worth keeping
-            old = bin_of(t, s, i, base.last // HOUR)
-            seen = real(t.visits[i, old])
-            before = real(t.shape[i, old])
+            old = bin_of(off, who, base.last // HOUR)
+            seen = real(visits[who.i, old])
+            before = real(shape[who.i, old])
             rate = 1.0 / min(seen + 1.0, 4.0)
-            t.shape[i, old] = before + rate * (base.hour_sum / base.hour_count - before)
-            t.visits[i, old] = min(seen + 1.0, _MOST_VISITS)
+            shape[who.i, old] = before + rate * (base.hour_sum / base.hour_count - before)
+            visits[who.i, old] = min(seen + 1.0, _MOST_VISITS)
         hour_sum, hour_count = learned.level, 1
-    _, _, rise = _height(t, s, i, at)
+    _, _, rise = _height(shape, visits, off, who, at)
     return Base(
         learned.samples, learned.level, learned.slow, learned.spread, at, learned.step,
         _single(rise), hour_sum, hour_count,
@@ -357,7 +366,7 @@ def look_rows(
         `[2, sample]` which of them were ready to be judged, and which crept away.
     """
     (samples, level, slow, spread, last, step, rise, hour_sum, hour_count, log, relative_floor,
-     absolute_floor, relative_creep, absolute_creep, _, _, _, _) = t  # fmt: skip
+     absolute_floor, relative_creep, absolute_creep, calendar, shape, visits, off) = t  # fmt: skip
     flags = np.empty((2, len(row)), np.bool_)
     for k in range(len(row)):
         i = whole(row[k])
@@ -366,8 +375,10 @@ def look_rows(
                     whole(hour_count[i]))  # fmt: skip
         rule = Rule(log[i], real(relative_floor[i]), real(absolute_floor[i]),
                     real(relative_creep[i]), real(absolute_creep[i]))  # fmt: skip
-        now = whole(at[k])
-        drift = near(base, now) if is_near(base, now) else far(t, s, i, base.last, now)
+        now, who = whole(at[k]), Who(i, whole(calendar[i]), s.first_off)
+        drift = (
+            near(base, now) if is_near(base, now) else far(shape, visits, off, who, base.last, now)
+        )
         seen = look(s, base, rule, drift, now, value[k])
         out[0, k], out[1, k], out[2, k] = seen.deviation, seen.expected, seen.sigma
         flags[0, k], flags[1, k] = seen.ready, seen.crept
@@ -381,7 +392,7 @@ def learn_rows(
 ) -> None:  # fmt: skip
     """`learn` one sample of each of `row`, which has no repeats."""
     (samples, level, slow, spread, last, step, rise, hour_sum, hour_count, log, relative_floor,
-     absolute_floor, relative_creep, absolute_creep, _, _, _, _) = t  # fmt: skip
+     absolute_floor, relative_creep, absolute_creep, calendar, shape, visits, off) = t  # fmt: skip
     for k in range(len(row)):
         i = whole(row[k])
         base = Base(whole(samples[i]), real(level[i]), real(slow[i]), real(spread[i]),
@@ -389,12 +400,12 @@ def learn_rows(
                     whole(hour_count[i]))  # fmt: skip
         rule = Rule(log[i], real(relative_floor[i]), real(absolute_floor[i]),
                     real(relative_creep[i]), real(absolute_creep[i]))  # fmt: skip
-        now = whole(at[k])
+        now, who = whole(at[k]), Who(i, whole(calendar[i]), s.first_off)
         close = is_near(base, now)
-        drift = near(base, now) if close else far(t, s, i, base.last, now)
+        drift = near(base, now) if close else far(shape, visits, off, who, base.last, now)
         seen = look(s, base, rule, drift, now, value[k])
         learned = learn(s, base, rule, seen, now, weight[k])
-        base = learned if close else turn(t, s, i, base, learned)
+        base = learned if close else turn(shape, visits, off, who, base, learned)
         samples[i], level[i], slow[i], spread[i] = base.samples, base.level, base.slow, base.spread
         last[i], hour_sum[i], hour_count[i] = base.last, base.hour_sum, base.hour_count
         step[i], rise[i] = base.step, base.rise

@@ -13,11 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from dos.detect.ewma import whole
+from dos.detect.lanes import NEAR, WILDEST
 from dos.kit.compiled import compiled
 from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 
 NOTHING, STARTED, WORSE, ENDED, EXHAUSTED = 0, 1, 2, 3, 4
 """What a decision changed; exhausted: what was abnormal for so long is the new normal."""
+
+
+WORSENED = 1.3
+"""An anomaly that became this many times as strong is reported again."""
 
 
 class Rules(NamedTuple):
@@ -36,6 +41,11 @@ class Rules(NamedTuple):
     calm: float
     abnormal_weight: float
     relearn: int
+    lasting: float
+    """Least threshold for the mean of the last samples."""
+    lasting_rate: float
+    """How much of that mean a sample makes up; `lasting_calm` if it is near what was expected."""
+    lasting_calm: float
 
 
 class Side(NamedTuple):
@@ -61,6 +71,14 @@ class Rows(NamedTuple):
     onset: Int64Array
     streak: Int32Array
     reported: Float32Array
+    mean: Float32Array
+    """Mean deviation of the last samples."""
+    lasting: Float32Array
+    """How far it strays in health."""
+    lasting_before: Float32Array
+    """The same before the stretch of wild samples that goes on."""
+    lingering: BoolArray
+    """Whether the newest mean was beyond it."""
     tail: Float32Array
     """How far healthy samples stray by the measure of the everyday detector."""
     tail_before: Float32Array
@@ -122,6 +140,35 @@ def tail_after(r: Rules, tail: float, straying: bool, distance: float) -> float:
 
 
 @compiled
+def mean_after(r: Rules, mean: float, deviation: float) -> float:
+    """The mean deviation after one more sample.
+
+    A single one counts `WILDEST` at most, and one near what was expected takes the mean back soon,
+    or a trouble that is over would linger.
+    """
+    z = min(max(deviation, -WILDEST), WILDEST)
+    rate = r.lasting_calm if abs(z) < NEAR else r.lasting_rate
+    return np.float64(np.float32(mean + rate * (z - mean)))
+
+
+@compiled
+def lasting_limit(r: Rules, side: Side, lasting: float) -> float:
+    """Threshold for the mean deviation."""
+    return max(r.lasting, r.margin * lasting) * side.scale
+
+
+@compiled
+def lasting_after(r: Rules, lasting: float, lingering: bool, distance: float) -> float:
+    """As `tail_after`, for the mean deviation."""
+    beyond = distance > lasting
+    if beyond and lingering:
+        return lasting
+    lowest = r.lasting / r.margin / 2.0
+    moved = lasting * (r.up if beyond else r.down)
+    return np.float64(np.float32(min(max(moved, lowest), 20.0 * r.lasting)))
+
+
+@compiled
 def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
     """Move evidence and hysteresis of row `i`; what changed.
 
@@ -148,7 +195,7 @@ def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
         rows.abnormal[i] = False
         rows.evidence[i] = 0.0
         return EXHAUSTED if exhausted else ENDED
-    if strength >= 2.0 * np.float64(rows.reported[i]):
+    if strength >= WORSENED * np.float64(rows.reported[i]):
         rows.reported[i] = strength
         return WORSE
     return NOTHING
@@ -183,6 +230,41 @@ def tail_rows(
         if learns[k]:
             tail[i] = tail_after(r, before, straying[i], distance[k])
         straying[i] = distance[k] > before
+
+
+@compiled
+def mean_rows(
+    r: Rules, rows: Rows, row: Int32Array, deviation: Float64Array, strength: Float64Array
+) -> Float64Array:
+    """Take one deviation of each of `row` into its mean; how far the means are, `[sample]`.
+
+    `strength` becomes the mean's where that is the stronger one.
+    """
+    distance = np.zeros(len(row))
+    for k in range(len(row)):
+        i = whole(row[k])
+        side = side_of(rows, i)
+        troubled = rows.evidence[i] > 0.0
+        lasting = np.float64(rows.lasting_before[i] if troubled else rows.lasting[i])
+        mean = mean_after(r, np.float64(rows.mean[i]), deviation[k])
+        rows.mean[i] = mean
+        distance[k] = distance_of(side, mean)
+        if not np.isnan(strength[k]):
+            strength[k] = max(strength[k], distance[k] / lasting_limit(r, side, lasting))
+    return distance
+
+
+@compiled
+def lasting_rows(
+    r: Rules, rows: Rows, row: Int32Array, distance: Float64Array, learns: BoolArray
+) -> None:
+    """Learn how far the mean of each of `row` strays where `learns`."""
+    for k in range(len(row)):
+        i = row[k]
+        before = np.float64(rows.lasting[i])
+        if learns[k]:
+            rows.lasting[i] = lasting_after(r, before, rows.lingering[i], distance[k])
+        rows.lingering[i] = distance[k] > before
 
 
 @compiled

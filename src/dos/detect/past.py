@@ -19,10 +19,27 @@ from dos.model.telemetry import Float32Array, Float64Array, Int32Array, Int64Arr
 
 def keep(state: EngineState, row: Int32Array, value: Float64Array) -> None:
     """One sample of each of `row`, or `[time, series]` many; NaN where there is none."""
-    if "recent" in state.past.names:
+    if len(row) and "recent" in state.past.names:
         table = np.ascontiguousarray(value.reshape(-1, len(row)))
         recent = cast(Float32Array, state.past["recent"])
         _keep(recent, cast(Int32Array, state.past["seen"]), row, table)
+
+
+def keep_all(state: EngineState, row: Int32Array, value: Float64Array) -> None:
+    """Any number of samples of each series, `[sample]`; those of one series in order of time."""
+    if len(row) and "recent" in state.past.names:
+        recent = cast(Float32Array, state.past["recent"])
+        _keep_all(recent, cast(Int32Array, state.past["seen"]), row, value)
+
+
+@compiled
+def _keep_all(recent: Float32Array, seen: Int32Array, row: Int32Array, value: Float64Array) -> None:
+    width = recent.shape[1]
+    for k in range(len(row)):
+        i = row[k]
+        if not np.isnan(value[k]):
+            recent[i, seen[i] % width] = value[k]
+            seen[i] = seen[i] + 1 if seen[i] < 2 * width - 1 else width
 
 
 @compiled
