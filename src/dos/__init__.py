@@ -12,8 +12,11 @@ from dos.kit.version import __version__
 
 # Not in __all__: `from dos import *` would load every room.
 _PUBLIC = {
+    "Attention": "dos.detect.nets.attention",
     "IncidentSimulator": "dos.simulate.generator",
+    "RealTimeAnomalyDetector": "dos.detect.realtime",
     "ServiceGenerator": "dos.simulate.generator",
+    "TemporalAnalyzer": "dos.detect.nets.temporal",
 }
 
 __all__ = ["__version__"]

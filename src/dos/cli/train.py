@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 app = typer.Typer(name="train", help="Train the networks of detection.", no_args_is_help=True)
 
 
-_FAMILIES, _WORLDS, _WINDOWS = 260, 14, 400_000
-"""Series of each synthetic family, simulated worlds, and examples, at size 1."""
-_OWN_WINDOWS = 60
-"""Examples of each stretch of one's own history."""
+_FAMILIES, _WORLDS = 260, 14
+"""Series of each synthetic family, and simulated worlds, at size 1."""
+_SAMPLES_EACH = 20
+"""Samples of one's own history to each window that is learned from."""
 
 
 class Model(StrEnum):
@@ -35,6 +35,7 @@ class Model(StrEnum):
 
     TEMPORAL = "temporal"
     FAST = "temporal_fast"
+    CARRIED = "temporal_carried"
 
 
 class Device(StrEnum):
@@ -79,7 +80,9 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
     base: Base = None,
     seed: Annotated[int, typer.Option(help="Of all that is random.", min=0)] = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.CPU,
-    epochs: Annotated[int, typer.Option(help="At most.", min=1, max=1000)] = 4,
+    epochs: Annotated[
+        int | None, typer.Option(help="At most; by default as the network needs.", min=1, max=1000)
+    ] = None,
     windows: Annotated[
         int | None, typer.Option(help="Examples; fewer for less history by default.", min=100)
     ] = None,
@@ -96,7 +99,7 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
     """
     _require_torch()
     from dos.detect.temporal_examples import WindowOptions
-    from dos.detect.training import TrainOptions, train
+    from dos.detect.training import TrainOptions, shape_of, train
     from dos.ml.card import find
     from dos.ml.trainer import FitOptions
 
@@ -111,11 +114,11 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
                 out=out_,
                 name=model.value,
                 windows=WindowOptions(
-                    windows=windows or _windows(series, history, size), seed=seed
+                    windows=windows or _windows(model, series, history, size), seed=seed
                 ),
                 fit=FitOptions(
-                    epochs=epochs,
-                    batch=128,
+                    epochs=epochs or shape_of(model.value).epochs,
+                    batch=shape_of(model.value).batch,
                     rate=1.5e-3 if base in {None, "none"} else 3e-4,
                     seed=seed,
                     device=device.value,
@@ -123,11 +126,20 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
                 base=None if base in {None, "none"} else find(str(base)),
                 threads=threads,
                 data=data,
-                command=" ".join(["dos train detect", *sys.argv[3:]]),
+                command=_command(sys.argv[3:]),
             ),
             report,
         )
     _tell(trained, out_)
+
+
+def _command(words: list[str]) -> str:
+    """What makes the model again, without the place where it was put."""
+    kept = [
+        "DIR" if before == "--out" else word
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return " ".join(["dos train detect", *kept])
 
 
 def _require_torch() -> None:
@@ -166,11 +178,15 @@ def _series(
     return series, about
 
 
-def _windows(series: list[Float64Array], history: Path | None, size: float) -> int:
+def _windows(model: Model, series: list[Float64Array], history: Path | None, size: float) -> int:
     """Examples to draw where nobody said how many."""
+    from dos.detect.training import shape_of
+
+    usual = shape_of(model.value).windows
     if history is None:
-        return max(1000, round(_WINDOWS * size))
-    return min(_WINDOWS, max(2000, _OWN_WINDOWS * len(series)))
+        return max(200, round(usual * size))
+    samples = sum(len(one) for one in series)
+    return min(usual, max(200, round(samples / _SAMPLES_EACH * usual / 400_000)))
 
 
 def _progress() -> Progress:

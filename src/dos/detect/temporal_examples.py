@@ -78,14 +78,14 @@ def window_examples(
     Raises:
         ValueError: No series is long enough.
     """
-    usable = _usable(series)
-    if len(usable) < 2:
+    there = usable(series)
+    if len(there) < 2:
         msg = f"fewer than two series of {_SHORTEST} samples that change"
         raise ValueError(msg)
     validation = held_out(series, options)
     chosen = set(validation)
-    training = [place for place in usable if place not in chosen]
-    each = max(1, round(options.windows / len(usable)))
+    training = [place for place in there if place not in chosen]
+    each = max(1, round(options.windows / len(there)))
     made: list[Examples] = []
     for which in (training, validation):
         drawn = _empty(len(which) * each)
@@ -100,12 +100,12 @@ def window_examples(
 
 def held_out(series: Sequence[Float64Array], options: WindowOptions) -> list[int]:
     """Places of the series that are for validation; the same for equal arguments."""
-    usable = np.array(_usable(series))
-    order = np.random.default_rng([options.seed, 11]).permutation(len(usable))
-    return sorted(usable[order[: max(1, round(_VALIDATION * len(usable)))]].tolist())
+    there = np.array(usable(series))
+    order = np.random.default_rng([options.seed, 11]).permutation(len(there))
+    return sorted(there[order[: max(1, round(_VALIDATION * len(there)))]].tolist())
 
 
-def _usable(series: Sequence[Float64Array]) -> list[int]:
+def usable(series: Sequence[Float64Array]) -> list[int]:
     """Places of the series that are long enough, and not constant."""
     return [
         place

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dos.detect import temporal_pace
+from dos.detect.columns import Columns
+from dos.detect.temporal_sequences import SETTLING
 from dos.detect.temporal_window import LEVELS, MEMORY, WINDOW, Described, describe
 from dos.ml.dataset import Examples
 from dos.ml.runtime import Served
@@ -25,6 +28,8 @@ _SAMPLES = 3_000
 """Of each series, at most."""
 _SERIES = 120
 _PAST = 8_192
+_SETTLING = 100
+"""Samples of a series before a carried network's judgement counts."""
 
 
 def calibration(
@@ -42,7 +47,7 @@ def calibration(
     Returns:
         Rising in both; the first has a rarity of 0.
     """
-    chosen = series[:: max(1, len(series) // _SERIES)][:_SERIES]
+    chosen = _chosen(series)
     said: list[Float64Array] = []
     for number, one in enumerate(chosen):
         described = windows_of(one[: _SAMPLES + WINDOW + MEMORY])
@@ -50,7 +55,53 @@ def calibration(
         said.append(smoothed(answer["anomaly"].astype(np.float64), RISE, FALL))
         if progress is not None:
             progress(number / len(chosen))
-    suspicion = np.sort(np.concatenate(said))
+    return _line(np.concatenate(said))
+
+
+def carried_calibration(
+    served: Served,
+    series: Sequence[Float64Array],
+    progress: Callable[[float], None] | None = None,
+) -> list[tuple[float, float]]:
+    """The same for a carried network, which reads all the series side by side."""
+    chosen = [one[: _SAMPLES + _SETTLING] for one in _chosen(series)]
+    columns = Columns(temporal_pace.LAYOUT)
+    columns.grow(len(chosen))
+    hidden, cell = (np.zeros((len(chosen), hidden_of(served)), np.float32) for _ in range(2))
+    length = np.array([len(one) for one in chosen])
+    odds = np.zeros((int(length.max()), len(chosen)))
+    for time in range(len(odds)):
+        row = np.flatnonzero(time < length).astype(np.int32)
+        values = np.array([chosen[place][time] for place in row.tolist()])
+        sample = temporal_pace.inputs(columns, row, values)
+        said = served.run({"sample": sample, "hidden": hidden[row], "cell": cell[row]})
+        temporal_pace.learn(columns, row, values, np.ones(len(row)))
+        odds[time, row] = said["anomaly"]
+        hidden[row], cell[row] = said["hidden_out"], said["cell_out"]
+        if progress is not None and time % 50 == 0:
+            progress(time / len(odds))
+    return _line(
+        np.concatenate(
+            [
+                smoothed(odds[_SETTLING:count, place], RISE, FALL)
+                for place, count in enumerate(length.tolist())
+            ]
+        )
+    )
+
+
+def hidden_of(served: Served) -> int:
+    """Size of the state of a carried network."""
+    return served.card.shape["hidden_dim"]
+
+
+def _chosen(series: Sequence[Float64Array]) -> list[Float64Array]:
+    return list(series[:: max(1, len(series) // _SERIES)][:_SERIES])
+
+
+def _line(suspicion: Float64Array) -> list[tuple[float, float]]:
+    """Points of the calibration from the suspicion of clean samples."""
+    suspicion = np.sort(suspicion)
     points = [(float(suspicion[0]), 0.0)]
     for share in _RARITIES:
         beyond = round(share * len(suspicion))
@@ -114,6 +165,34 @@ def figures_of(served: Served, examples: Examples) -> dict[str, float]:
             float(((after >= quantiles[:, 1]) & (after <= quantiles[:, -2])).mean()), 4
         ),
         "rebuilt": round(float(rebuilt / left), 4),
+    }
+
+
+def carried_figures(served: Served, examples: Examples) -> dict[str, float]:
+    """The same for a carried network; no reconstruction."""
+    steps, after = examples.columns["steps"], examples.columns["after"]
+    count, length = after.shape
+    hidden, cell = (np.zeros((count, hidden_of(served)), np.float32) for _ in range(2))
+    odds = np.zeros((count, length), np.float32)
+    quantiles = np.zeros((count, length, len(LEVELS)), np.float32)
+    for time in range(length):
+        sample = np.ascontiguousarray(steps[:, time])
+        said = served.run({"sample": sample, "hidden": hidden, "cell": cell})
+        odds[:, time], quantiles[:, time] = said["anomaly"], said["quantiles"]
+        hidden, cell = said["hidden_out"], said["cell_out"]
+    abnormal = examples.columns["abnormal"][:, SETTLING:] > 0
+    clean = ~abnormal
+    after, quantiles = after[:, SETTLING:][clean], quantiles[:, SETTLING:][clean]
+    naive = float(np.abs(after).mean())
+    missed = float(np.abs(after - quantiles[:, len(LEVELS) // 2]).mean())
+    inside = (after >= quantiles[:, 1]) & (after <= quantiles[:, -2])
+    judged = odds[:, SETTLING:].ravel()
+    return {
+        "auc": _auc(judged, abnormal.ravel()),
+        "average_precision": _precision(judged, abnormal.ravel()),
+        "share_abnormal": round(float(abnormal.mean()), 4),
+        "forecast_skill": round(1.0 - missed / naive, 4),
+        "coverage_90": round(float(inside.mean()), 4),
     }
 
 

@@ -9,55 +9,69 @@ comes with DOS when one's own history is the data. Progress is reported stage by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from dos.detect.nets.temporal import TemporalAnalyzer
-from dos.detect.temporal_examples import WindowOptions, held_out, window_examples
-from dos.detect.temporal_figures import calibration, figures_of
-from dos.detect.temporal_window import FEATURES, LEVELS, WINDOW
+from dos.detect.nets.kinds import CARRIED, WINDOWED, Kind
+from dos.detect.temporal_examples import WindowOptions, held_out
 from dos.kit.clock import Clock, SystemClock
 from dos.kit.errors import PermanentError
-from dos.ml.card import MODEL, ModelCard, Training, digest_of
+from dos.ml.card import MODEL, ModelCard, Training, digest_of, write_card
 from dos.ml.dataset import Examples
 from dos.ml.export import export, restore
 from dos.ml.runtime import Served
 from dos.ml.trainer import FitOptions, FitProgress, Fitted, fit, seeded
 from dos.model.telemetry import Float64Array
 
-INPUTS = ("window", "memory")
-OUTPUTS = ("reconstruction", "quantiles", "anomaly", "attention")
 _COMPARED = 512
 """Examples on which torch and ONNX are compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Sizes of a network, and what it is for."""
+    """A network that can be trained."""
 
-    hidden_dim: int
-    num_layers: int
+    kind: Kind
+    sizes: dict[str, int]
+    """Arguments that build it."""
+    windows: int
+    """Examples that it is usually trained on: windows, or stretches of a carried one."""
+    epochs: int
+    batch: int
     about: str
 
 
 SHAPES: dict[str, Shape] = {
     "temporal": Shape(
-        hidden_dim=48,
-        num_layers=2,
+        kind=WINDOWED,
+        sizes={"hidden_dim": 48, "num_layers": 2},
+        windows=400_000,
+        epochs=4,
+        batch=128,
         about="LSTM of two layers with attention over 60 samples: reconstructs, forecasts, judges",
     ),
     "temporal_fast": Shape(
-        hidden_dim=32,
-        num_layers=1,
+        kind=WINDOWED,
+        sizes={"hidden_dim": 32, "num_layers": 1},
+        windows=200_000,
+        epochs=4,
+        batch=128,
         about="LSTM of one layer with attention over 60 samples: the same at a third of the cost",
     ),
+    "temporal_carried": Shape(
+        kind=CARRIED,
+        sizes={"hidden_dim": 64},
+        windows=16_000,
+        epochs=6,
+        batch=32,
+        about="LSTM that reads each sample once and carries its state: forecasts and judges",
+    ),
 }
-"""Networks over windows that can be trained, by name."""
+"""Networks that can be trained, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,75 +135,63 @@ def train(
     began = clock.monotonic()
     tell = progress or (lambda _: None)
     torch.set_num_threads(options.threads)
+    kind = shape_of(options.name).kind
+    network = network_of(options.name, options.base, options.fit.seed)
     try:
-        examples, validation = window_examples(
-            series,
-            options.windows,
-            lambda share: tell(TrainProgress(stage="windows", share=share)),
+        examples, validation = kind.examples(
+            series, options.windows, lambda share: tell(TrainProgress(stage="windows", share=share))
         )
     except ValueError as error:
         raise PermanentError(f"Too little to learn from: {error}.") from error
-    network = network_of(options.name, options.base, options.fit.seed)
     fitted = fit(
         network,
-        objective,
+        kind.objective,
         examples,
         validation,
         options.fit,
         progress=lambda now: tell(TrainProgress(stage="training", share=now.share, fit=now)),
         clock=clock,
     )
-    tell(TrainProgress(stage="export", share=0.0))
     card = _card(network, series, examples, fitted, options)
-    example = {name: validation.columns[name][:_COMPARED] for name in INPUTS}
-    difference = export(network, options.out, card, example, OUTPUTS)
-    served = Served(options.out)
+    served, example = kind.served(network), kind.example(network, validation, _COMPARED)
+    difference = export(served, options.out, card, example, kind.outputs)
     kept = [series[place] for place in held_out(series, options.windows)]
-    card = card.model_copy(
-        update={
-            "calibration": calibration(
-                served, kept, lambda share: tell(TrainProgress(stage="calibration", share=share))
-            ),
-            "figures": {**figures_of(served, validation), "torch_onnx_difference": difference},
-        }
+    tell(TrainProgress(stage="calibration", share=0.0))
+    answers = Served(options.out)
+    figures = {**kind.figures(answers, validation), "torch_onnx_difference": difference}
+    line = kind.calibration(
+        answers, kept, lambda share: tell(TrainProgress(stage="calibration", share=share))
     )
     hours = round((clock.monotonic() - began) / 3600, 3)
-    card = card.model_copy(update={"training": card.training.model_copy(update={"hours": hours})})
-    export(network, options.out, card, example, OUTPUTS)
-    return Trained(card=Served(options.out).card, fitted=fitted, difference=difference)
+    training = card.training.model_copy(update={"hours": hours})
+    card = card.model_copy(update={"calibration": line, "figures": figures, "training": training})
+    return Trained(card=write_card(options.out, card), fitted=fitted, difference=difference)
 
 
-def network_of(name: str, base: Path | None, seed: int) -> TemporalAnalyzer:
-    """A network with fresh weights, or with those of `base`.
+def shape_of(name: str) -> Shape:
+    """The network of that name.
 
     Raises:
-        PermanentError: There is no such network, or `base` is another.
+        PermanentError: There is none.
     """
     shape = SHAPES.get(name)
     if shape is None:
         msg = f"There is no network {name!r}."
         raise PermanentError(msg, remedy=f"Use one of: {', '.join(SHAPES)}.")
-    network = seeded(
-        lambda: TemporalAnalyzer(hidden_dim=shape.hidden_dim, num_layers=shape.num_layers), seed
-    )
-    if base is not None:
-        restore(network, base)
-    return network
+    return shape
 
 
-def objective(network: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropy of the judgement, pinball loss of the forecast, error of the reconstruction.
+def network_of(name: str, base: Path | None, seed: int) -> nn.Module:
+    """A network with fresh weights, or with those of the model in `base`.
 
-    The truth of the last two is the clean window and the clean sample that would have followed, so
-    that anomalies are neither reproduced nor continued.
+    Raises:
+        PermanentError: There is no such network, or `base` is another.
     """
-    said = network(batch["window"], batch["memory"])
-    levels = said.quantiles.new_tensor(LEVELS)
-    missed = batch["after"].unsqueeze(1) - said.quantiles
-    pinball = torch.maximum(levels * missed, (levels - 1.0) * missed).mean()
-    rebuilt = functional.smooth_l1_loss(said.reconstruction, batch["clean"], beta=0.5)
-    judged = functional.binary_cross_entropy_with_logits(said.anomaly, batch["abnormal"])
-    return judged + 2.0 * pinball + 0.5 * rebuilt
+    shape = shape_of(name)
+    network = seeded(lambda: shape.kind.build(shape.sizes), seed)
+    if base is not None:
+        restore(shape.kind.served(network), base)
+    return network
 
 
 def _card(
@@ -204,13 +206,7 @@ def _card(
         name=options.name,
         version="1",
         about=shape.about,
-        shape={
-            "hidden_dim": shape.hidden_dim,
-            "num_layers": shape.num_layers,
-            "window": WINDOW,
-            "memory": FEATURES,
-            "levels": len(LEVELS),
-        },
+        shape={**shape.sizes, **shape.kind.sizes},
         parameters=sum(one.numel() for one in network.parameters()),
         training=Training(
             command=options.command,
@@ -231,8 +227,8 @@ def _card(
 
 
 LIMITS = (
-    "Sees 60 samples and a thinned-out past: no time of day and no day of week.",
+    "Sees the last samples and little of the longer past: no time of day, no day of week.",
     "The anomalies it learned from were injected; real ones are judged in docs/benchmarks.md.",
     "One series at a time: what is unusual only together with other series is not seen.",
-    "Silent during the first 60 samples of a series and after a gap of 20 steps.",
+    "Silent while a series is young, and after a long gap.",
 )

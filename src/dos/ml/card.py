@@ -82,19 +82,20 @@ def digest_of(path: Path) -> str:
         raise PermanentError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def write_card(folder: Path, card: ModelCard) -> None:
-    """Write the card beside the files whose digests it gets.
+def write_card(folder: Path, card: ModelCard) -> ModelCard:
+    """Write the card beside the files whose digests it gets; the card with these.
 
     Raises:
         PermanentError: The folder cannot be written, or a file is missing.
     """
     sums = {name: digest_of(folder / name) for name in (MODEL, WEIGHTS)}
-    text = card.model_copy(update={"sha256": sums}).model_dump_json(indent=2)
+    card = card.model_copy(update={"sha256": sums})
     try:
-        (folder / CARD).write_text(text + "\n", encoding="utf-8")
+        (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         msg = f"{folder / CARD}: cannot be written: {error.strerror or error}."
         raise PermanentError(msg) from error
+    return card
 
 
 def read_card(folder: Path) -> ModelCard:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as _errors
 
 from dos.kit.errors import CorruptDataError
 from dos.ml.card import MODEL, ModelCard, checked, find, read_card
@@ -47,7 +48,7 @@ class Served:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-        except (RuntimeError, ValueError) as error:
+        except (_errors.InvalidProtobuf, _errors.InvalidGraph, _errors.Fail) as error:
             raise CorruptDataError(f"{folder / MODEL} cannot be loaded: {error}") from error
         self.inputs = tuple(one.name for one in self._session.get_inputs())
         self.outputs = tuple(one.name for one in self._session.get_outputs())
@@ -79,7 +80,7 @@ class Served:
             block = {name: _filled_up(value, missing) for name, value in block.items()}
         try:
             said = self._session.run(None, block)
-        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+        except _errors.InvalidArgument as error:
             raise ValueError(str(error)) from error
         return [one[:rows] for one in said]
 

@@ -7,8 +7,8 @@ value of the sample that then comes. See `dos.detect.nets.temporal` for the netw
 `docs/guides/training.md` for how it is trained, also on one's own history.
 
 The deviation tells how rare it is in clean series that the network is so sure of an anomaly, over
-the last few samples: 6 where it is one sample in two hundred, and proportional to the logarithm.
-(Series differ: quiet ones stay far below, and the engine raises the threshold of restless ones.)
+the last few samples: 6 where it is one sample in fifty, and proportional to the logarithm. (Most of
+these are in a few restless series, whose thresholds the engine raises; quiet ones stay far below.)
 Its sign is that of the sample against the forecast and against the longer past. What is small by
 role and unit (`dos.detect.robust`) is small here too.
 
@@ -32,13 +32,13 @@ from functools import cached_property
 from typing import cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from dos.detect import temporal_state
 from dos.detect.base import Scored
 from dos.detect.columns import Column, Columns
-from dos.detect.robust import FLOORS, floor_of, real, set_floors, whole
-from dos.detect.temporal_figures import FALL, RISE
+from dos.detect.robust import FLOORS, floor_of, real, set_floors, unscaled, whole
+from dos.detect.temporal_judge import Asked, Judge, JudgeConfig, scaled
 from dos.detect.temporal_window import LEVELS, Described
 from dos.kit.plugins import Plugin
 from dos.ml.runtime import Served
@@ -51,40 +51,24 @@ from dos.model.telemetry import (
     Series,
 )
 
-_LARGEST = 1e100
-"""Values are clipped here, so that no difference overflows."""
-_SMALLEST = 1e-12
-"""Least value on the log scale."""
-_SIX = 6.0 / float(np.log(200.0))
-"""Deviation for each factor e of rarity."""
 _MIDDLE = len(LEVELS) // 2
 _NARROW = 0.02
 """Least spread of memory, in scales of the window, when a sample's side is looked for."""
 
 
-class Config(BaseModel):
+class Config(JudgeConfig):
     """Parameters of the temporal network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = "temporal"
     """Name of a model that comes with DOS, or a folder with `model.onnx` and `card.json`."""
-    rise: float = Field(default=RISE, gt=0, le=100)
-    fall: float = Field(default=FALL, gt=0, le=100)
-    """Samples in which suspicion rises, and falls, half the way to a new value; the calibration of
-    models is for the defaults."""
     sparsest: int = Field(default=128, ge=1, le=4096)
     """The memory of 64 samples keeps every so-many-th of the past at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Said:
-    """What the network says of some samples; kept from `score` to `learn`, which needs it too."""
+class _Said(Asked):
+    """What the network says of some samples."""
 
-    columns: Columns
-    row: Int32Array
-    count: Int64Array
-    value: Float64Array
     at: Int64Array
     """Positions of those whose window is full; what follows is of these."""
     described: Described
@@ -92,15 +76,6 @@ class _Said:
     """Smoothed log odds."""
     forecast: Float32Array
     """`[at, LEVELS]` of the next sample."""
-
-    def is_of(self, columns: Columns, row: Int32Array, value: Float64Array) -> bool:
-        """Whether it was said of these very samples."""
-        return (
-            self.columns is columns
-            and np.array_equal(self.row, row)
-            and np.array_equal(self.value, value, equal_nan=True)
-            and np.array_equal(self.count, whole(columns, "count")[row])
-        )
 
 
 class Temporal:
@@ -111,8 +86,6 @@ class Temporal:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._up = 1.0 - 0.5 ** (1.0 / config.rise)
-        self._down = 1.0 - 0.5 ** (1.0 / config.fall)
         self._latest: _Said | None = None
 
     def layout(self) -> Mapping[str, Column]:
@@ -140,16 +113,13 @@ class Temporal:
         expected, sigma = np.full(len(row), np.nan), np.full(len(row), np.nan)
         deviation = np.zeros(len(row))
         if len(at):
-            new = _scaled(columns, rows, value[at])
+            new = scaled(columns, rows, value[at])
             middle, spread = _band(columns, rows, said)
             floor = floor_of(columns, rows, middle)
             expected[at], sigma[at] = middle, np.maximum(spread, floor)
-            rare = _SIX * np.interp(said.suspicion, *self._calibration)
-            rare += _SIX * np.maximum(said.suspicion - self._calibration[0][-1], 0.0)
             side, effect = _side(said.described, new, middle, sigma[at])
-            known = real(columns, "absolute_floor")[rows] > 0
-            rare = np.where(known, np.minimum(rare, effect / floor), rare)
-            deviation[at] = side * rare
+            size = self._judge.size(said.suspicion)
+            deviation[at] = side * self._judge.limited(columns, rows, size, effect, floor)
         ready = np.zeros(len(row), np.bool_)
         ready[at] = True
         return Scored(deviation=deviation, expected=expected, sigma=sigma, ready=ready)
@@ -169,10 +139,8 @@ class Temporal:
         self._latest = None
         use = np.isfinite(value)
         rows = row[use]
-        scaled = _scaled(columns, rows, value[use])
-        temporal_state.keep(
-            columns, rows, timestamp[use], scaled, weight[use], self._config.sparsest
-        )
+        new = scaled(columns, rows, value[use])
+        temporal_state.keep(columns, rows, timestamp[use], new, weight[use], self._config.sparsest)
         columns["forecast"][rows], columns["suspicion"][rows] = np.nan, np.nan
         mine = row[said.at]
         columns["forecast"][mine] = said.forecast
@@ -182,16 +150,15 @@ class Temporal:
 
     def to_unit(self, columns: Columns, row: Int32Array, scaled: Float64Array) -> Float64Array:
         """Undo the log scale."""
-        return np.where(columns["log"][row], np.exp(np.minimum(scaled, 300.0)), scaled)
+        return unscaled(columns, row, scaled)
 
     @cached_property
     def _model(self) -> Served:
         return Served(self._config.model)
 
     @cached_property
-    def _calibration(self) -> tuple[Float64Array, Float64Array]:
-        points = np.array(self._model.card.calibration, np.float64).reshape(-1, 2)
-        return points[:, 0], points[:, 1]
+    def _judge(self) -> Judge:
+        return Judge(self._config, self._model.card)
 
     def _ask(
         self, columns: Columns, row: Int32Array, timestamp: Int64Array, value: Float64Array
@@ -200,14 +167,12 @@ class Temporal:
         full = temporal_state.full(columns, row, timestamp) & np.isfinite(value)
         at = np.flatnonzero(full)
         rows = row[at]
-        described = temporal_state.described(columns, rows, _scaled(columns, rows, value[at]))
+        described = temporal_state.described(columns, rows, scaled(columns, rows, value[at]))
         if len(at):
             answer = self._model.run({"window": described.window, "memory": described.memory})
             odds, forecast = answer["anomaly"].astype(np.float64), answer["quantiles"]
         else:
             odds, forecast = np.empty(0), np.empty((0, len(LEVELS)), np.float32)
-        before = real(columns, "suspicion")[rows]
-        before = np.where(np.isnan(before), odds, before)
         return _Said(
             columns=columns,
             row=row,
@@ -215,15 +180,9 @@ class Temporal:
             value=value,
             at=at,
             described=described,
-            suspicion=before + np.where(odds > before, self._up, self._down) * (odds - before),
+            suspicion=self._judge.smoothed(real(columns, "suspicion")[rows], odds),
             forecast=forecast,
         )
-
-
-def _scaled(columns: Columns, row: Int32Array, value: Float64Array) -> Float64Array:
-    """On the scale of judgement."""
-    log = np.log(np.clip(value, _SMALLEST, _LARGEST))
-    return np.where(columns["log"][row], log, np.clip(value, -_LARGEST, _LARGEST))
 
 
 def _band(columns: Columns, row: Int32Array, said: _Said) -> tuple[Float64Array, Float64Array]:
