@@ -185,6 +185,29 @@ def weigh(r: Rules, side: Side, tail: float, seen: Look) -> Said:
     return Said(limit, distance, distance / limit)
 
 
+class Strays(NamedTuple):
+    """How far a series strays in health, and its mean deviation now."""
+
+    tail: float
+    lasting: float
+    mean: float
+
+
+@compiled
+def both(
+    r: Rules, rows: Rows, i: int, side: Side, seen: Look, strays: Strays
+) -> tuple[Said, float, float]:
+    """How far a sample is beyond its threshold; and the mean deviation, and the threshold of that.
+
+    What a stretch of wild samples teaches takes effect when it is over.
+    """
+    tail, lasting = strays.tail, strays.lasting
+    if rows.evidence[i] > 0.0:
+        tail, lasting = np.float64(rows.tail_before[i]), np.float64(rows.lasting_before[i])
+    single = weigh(r, side, tail, seen)
+    return single, distance_of(side, strays.mean), lasting_limit(r, side, lasting)
+
+
 @compiled
 def act(  # noqa: PLR0917  compiled functions know no keyword-only arguments
     rows: Rows, p: Plan, i: int, tail: float, lasting: float, strength: float, at: int
@@ -336,9 +359,14 @@ def attend(  # noqa: PLR0913, PLR0917  compiled: a tuple of arrays costs more th
     close = is_near(base, at)
     drift = near(base, at) if close else far(shape, visits, off, who, base.last, at)
     seen = again = look(s, base, rule, drift, at, value)
-    said, acts = weigh(r, side, tail, seen), Acts(NOTHING, 1.0, tail, False)
+    lasting, lingered = known[LASTING + j], known[LINGERING + j] > 0.0
+    mean = mean_after(r, known[MEAN + j], seen.deviation if seen.ready else 0.0)
+    single, away, most = both(r, rows, who.i, side, seen, Strays(tail, lasting, mean))
+    leads = seen.ready and away * single.limit > single.distance * most
+    said = Said(single.limit, single.distance, away / most) if leads else single
+    acts = Acts(NOTHING, 1.0, tail, lasting, False)
     if said.strength >= 1.0 or lane[TROUBLED + j] > 0.0:
-        acts = act(rows, p, who.i, tail, said.strength, at)
+        acts = act(rows, p, who.i, tail, lasting, said.strength, at)
         lane[TROUBLED + j] = rows.abnormal[who.i] or rows.evidence[who.i] > 0.0
         if acts.kind == EXHAUSTED:
             again = begun(seen)
@@ -358,7 +386,6 @@ def attend(  # noqa: PLR0913, PLR0917  compiled: a tuple of arrays costs more th
     then[MEAN + j], then[LASTING + j] = mean, lasting
     then[LINGERING + j] = away > acts.lasting
     then[EXPECTED + j], then[SIGMA + j] = seen.expected, seen.sigma if seen.ready else np.nan
-    leads = said.strength > single.strength
     then[DISTANCE + j] = away if leads else single.distance
     then[LIMIT + j] = most if leads else single.limit
     then[NEWEST + j] = value

@@ -5,6 +5,11 @@ series the `tail` quantile of |z| is tracked by stochastic approximation in log 
 Monro, 1951): up by a large step when a sample lies beyond, down by a small one when not, in the
 proportion that balances at the wanted quantile. The threshold is that quantile times a margin,
 and never less than the configured minimum (`dos.detect.judge`, compiled).
+
+What lasts is stranger than what is over at once. So the mean of the last few deviations is tracked
+beside the single ones, as a control chart with exponential weights does (Roberts, *Control chart
+tests based on geometric moving averages*, Technometrics 1, 1959), with a quantile and a threshold
+of its own, which are lower. The stronger of the two counts.
 """
 
 from __future__ import annotations
@@ -25,6 +30,10 @@ class ThresholdConfig(BaseModel):
     """The threshold is this many times the tail quantile of the series' own past."""
     tail: float = Field(default=0.999, gt=0.5, lt=1)
     """Which quantile of |z| is tracked."""
+    lasting: float = Field(default=3.5, gt=0, le=100)
+    """Robust sigmas that the mean of the last samples needs at least."""
+    lasting_half_life: float = Field(default=4.0, ge=1, le=1000)
+    """Samples after which half of that mean is of newer ones."""
     rate: float = Field(default=0.15, gt=0, le=2)
     """Size of an upward step, in log units; smaller is steadier and slower."""
 

@@ -50,7 +50,8 @@ def test_a_step_in_latency_is_found_within_three_samples_and_ends_after_recovery
     after = watch.now
     ended = watch.feed(noisy(0.2, 40, seed=seed + 200, log=True))
     assert [one.started for one in ended] == [False]
-    assert ended[0].at == after + DetectConfig().recover * watch.step
+    calm = (ended[0].at - after) // watch.step - DetectConfig().recover
+    assert 0 <= calm <= 3, "the mean of the last samples takes a few to calm down"
     assert ended[0].onset == found[0].onset
 
 
@@ -92,7 +93,6 @@ def test_a_ramp_over_hours_is_found(spec: SeriesSpec, level: float, ends: float)
     [
         (LATENCY, 0.2, 0.02, 1.0),
         (ERRORS, 0.05, 0.0, 0.4),
-        (SATURATION, 0.6, 0.05, 0.98),
         (AVAILABILITY, 0.9, 1.0, 0.5),
     ],
 )
@@ -103,6 +103,22 @@ def test_only_the_side_that_hurts_counts(
     assert watch.feed([good] * 40) == []
     watch = warm(spec, level, share=0.01)
     assert started(watch.feed([bad] * 10))
+
+
+@pytest.mark.parametrize("bad", [0.0, 0.98])
+def test_a_resource_that_shows_nothing_is_as_odd_as_one_that_is_full(bad: float) -> None:
+    assert started(warm(SATURATION, 0.6, share=0.01).feed([bad] * 10))
+
+
+@pytest.mark.parametrize("spec", [TRAFFIC, LATENCY, SATURATION])
+def test_a_small_shift_that_lasts_is_found_and_a_short_one_is_not(spec: SeriesSpec) -> None:
+    level = 100.0 if spec.role is Role.TRAFFIC else 0.5
+    log = spec.role is Role.LATENCY
+    shifted = level * 1.27  # five sigmas: below the threshold of a single sample
+    watch = warm(spec, level)
+    assert watch.feed([shifted] * 2) == []
+    assert watch.feed(noisy(level, 30, seed=4, log=log)) == []
+    assert started(watch.feed(noisy(shifted, 30, seed=5, log=log)))
 
 
 @pytest.mark.parametrize("level", [20.0, 500.0])
