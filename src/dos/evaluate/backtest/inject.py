@@ -80,6 +80,8 @@ class _Watched:
     first: int = 0
     last: int = 0
     count: int = 0
+    learned: bool = False
+    """Whether there is a part that is only learned from."""
 
     def see(self, intake: Intake) -> None:
         """Learn what an input brings."""
@@ -88,6 +90,7 @@ class _Watched:
             self.count = max(self.count, one.id + 1)
         for edge in intake.edges:
             self.call(edge)
+        self.learned |= intake.history
         if not intake.history and len(intake.metrics):
             self.first = self.first or intake.now
             self.last = max(self.last, intake.now)
@@ -125,6 +128,8 @@ def injected(past: Past, *, seed: int = 0, most: int = MOST) -> Past:
 def _plan(watched: _Watched, past: Past, rng: Random, most: int) -> Iterator[_Fault]:
     """Faults one after the other, at services whose series can show them."""
     start = max(watched.first, past.since)
+    if not watched.learned and start == watched.first:
+        start += (watched.last - start) // 5  # the baseline has to warm up on something
     span = watched.last - start
     length = min(_LENGTH, span // 8)
     apart = min(_APART, 2 * length)
