@@ -72,29 +72,36 @@ class LocalHost(Generic[S]):
         Samples of one series are scored in the order of their timestamps, each after the one
         before it was learned: a batch gives what its samples would give one at a time.
         """
-        found: list[Findings] = []
-        grid = _grid(batch) if isinstance(self._kernel, BlockKernel) else None
+        ids = batch.series_id
+        rising = len(ids) < 2 or bool((ids[1:] > ids[:-1]).all())
+        if rising and len(self._states) == 1:  # one sample each, in the order of rows: as they are
+            return self._one(0, self._row[ids], batch, history=history)
+        grid = _grid(batch) if not rising and isinstance(self._kernel, BlockKernel) else None
         if grid is not None:
             return self._step_grid(grid, history=history)
-        for start, stop, order in _rounds(batch):
-            chosen = order[start:stop]
-            ids = batch.series_id[chosen]
-            for index, state in enumerate(self._states):
-                mine = chosen if len(self._states) == 1 else chosen[self._partition[ids] == index]
-                if not len(mine):
-                    continue
-                rows = self._row[batch.series_id[mine]]
-                by_row = np.argsort(rows, kind="stable")
-                columns = ColumnBatch(
-                    row=rows[by_row],
-                    timestamp=batch.timestamp[mine][by_row],
-                    value=batch.value[mine][by_row],
-                    history=history,
-                )
-                self._states[index], findings = self._kernel.step(state, columns)
-                if len(findings):
-                    found.append(findings)
-        return _merge(found)
+        order = np.lexsort((batch.timestamp, ids))
+        found: list[Findings] = []
+        for index in np.unique(self._partition[ids]).tolist():
+            mine = order[self._partition[ids[order]] == index]
+            rows = self._row[ids[mine]]
+            by_row = np.argsort(rows, kind="stable")
+            samples = MetricBatch(
+                series_id=ids[mine][by_row],
+                timestamp=batch.timestamp[mine][by_row],
+                value=batch.value[mine][by_row],
+            )
+            found.append(self._one(index, rows[by_row], samples, history=history))
+        return _merge([one for one in found if len(one)])
+
+    def _one(self, index: int, row: Int32Array, batch: MetricBatch, *, history: bool) -> Findings:
+        """Samples of one partition, in the order of `row`."""
+        if not len(batch):
+            return Findings.empty()
+        columns = ColumnBatch(
+            row=row, timestamp=batch.timestamp, value=batch.value, history=history
+        )
+        self._states[index], findings = self._kernel.step(self._states[index], columns)
+        return findings
 
     def _step_grid(self, grid: _Grid, *, history: bool) -> Findings:
         """A stretch of many series, each of which the kernel may go through in one go."""
@@ -219,32 +226,6 @@ def _grid(batch: MetricBatch) -> _Grid | None:
     if np.count_nonzero(~np.isnan(value)) != count:  # one time twice, or no number
         return None
     return _Grid(series=series, timestamp=times, value=value)
-
-
-def _rounds(batch: MetricBatch) -> list[tuple[int, int, Int32Array]]:
-    """Cut a batch into rounds in which no series occurs twice, in order of time.
-
-    Returns `(start, stop, order)`: samples `order[start:stop]` form a round.
-    """
-    count = len(batch)
-    if count == 0:
-        return []
-    order = np.lexsort((batch.timestamp, batch.series_id))
-    ids = batch.series_id[order]
-    fresh = np.empty(count, dtype=bool)
-    fresh[0] = True
-    fresh[1:] = ids[1:] != ids[:-1]
-    if fresh.all():
-        return [(0, count, order.astype(np.int32))]
-    first = np.maximum.accumulate(np.where(fresh, np.arange(count), 0))
-    occurrence = np.arange(count) - first
-    by_round = np.argsort(occurrence, kind="stable")
-    sizes = np.bincount(occurrence)
-    stops = np.cumsum(sizes)
-    arranged = order[by_round].astype(np.int32)
-    return [
-        (int(stop - size), int(stop), arranged) for size, stop in zip(sizes, stops, strict=True)
-    ]
 
 
 def _merge(found: list[Findings]) -> Findings:
