@@ -113,7 +113,6 @@ class Multivariate:
 
     name = "multivariate"
     version = "1"
-    grouped = True
 
     def __init__(self, config: Config) -> None:
         self._config = config

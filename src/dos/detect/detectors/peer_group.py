@@ -98,7 +98,6 @@ class PeerGroup:
 
     name = "peer_group"
     version = "1"
-    grouped = True
 
     def __init__(self, config: Config) -> None:
         self._config = config

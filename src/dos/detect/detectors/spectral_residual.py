@@ -29,7 +29,7 @@ State: 541 bytes a series. Cost: two FFTs of 64 points a sample, for all series 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,7 +53,7 @@ from dos.detect.robust import (
 from dos.kit.plugins import Plugin
 from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, Series
 
-_TOGETHER = 4096
+_TOGETHER = 512
 """Series whose windows are transformed at once; more would leave the cache."""
 _MAD_TO_SIGMA = 1.4826
 """Sigma of a normal distribution over its median absolute deviation."""
@@ -116,7 +116,8 @@ class SpectralResidual:
     ) -> Scored:
         """Saliency of each sample, against what is usual."""
         broken = self._pace.broken(columns, row, timestamp)
-        salience, middle, spread, known = self._salience(columns, row, value, broken)
+        salience, known = self._salience(columns, row, value, broken)
+        middle, spread = self._band(columns, row, value, known)
         surplus = np.maximum(salience - self._usual.level(columns, row), 0.0)
         rare = surplus / self._usual.sigma(columns, row, _LEAST)
         distance = np.where(known, scaled(columns, row, value) - middle, 0.0)
@@ -144,7 +145,7 @@ class SpectralResidual:
         row, timestamp, value, weight = row[use], timestamp[use], value[use], weight[use]
         begin_again(columns, self.layout(), row)
         broken = self._pace.broken(columns, row, timestamp)
-        salience, _, _, known = self._salience(columns, row, value, broken)
+        salience, known = self._salience(columns, row, value, broken)
         self._usual.learn(columns, row[known], salience[known], weight[known], _LEAST)
         seen = whole(columns, "seen")
         seen[row[broken]] = 0
@@ -159,22 +160,36 @@ class SpectralResidual:
 
     def _salience(
         self, columns: Columns, row: Int32Array, value: Float64Array, broken: BoolArray
-    ) -> tuple[Float64Array, Float64Array, Float64Array, BoolArray]:
-        """Relative saliency of the new samples, median and spread of their windows, if full."""
-        size = self._config.window
-        seen = whole(columns, "seen")[row]
-        known = usable(value) & ~broken & (seen >= size - 1)
-        salience, middle, spread = np.zeros(len(row)), np.zeros(len(row)), np.zeros(len(row))
+    ) -> tuple[Float64Array, BoolArray]:
+        """Relative saliency of the new samples, and whether their windows are full."""
+        full = whole(columns, "seen")[row] >= self._config.window - 1
+        known = usable(value) & ~broken & full
+        salience = np.zeros(len(row))
+        for at, window in self._windows(columns, row, value, known):
+            salience[at] = self._newest(window)
+        return salience, known
+
+    def _band(
+        self, columns: Columns, row: Int32Array, value: Float64Array, known: BoolArray
+    ) -> tuple[Float64Array, Float64Array]:
+        """Median and spread of the windows of the new samples."""
+        middle, spread = np.zeros(len(row)), np.zeros(len(row))
+        for at, window in self._windows(columns, row, value, known):
+            middle[at] = np.median(window, axis=1)
+            spread[at] = _MAD_TO_SIGMA * np.median(np.abs(window - middle[at, None]), axis=1)
+        return middle, spread
+
+    def _windows(
+        self, columns: Columns, row: Int32Array, value: Float64Array, known: BoolArray
+    ) -> Iterator[tuple[Int64Array, Float64Array]]:
+        """Positions in the batch and `[series, window]` samples, oldest first, some at a time."""
+        size, seen = self._config.window, whole(columns, "seen")[row]
         ring, judged = real(columns, "window"), scaled(columns, row, value)
         chosen = np.flatnonzero(known)
         for start in range(0, len(chosen), _TOGETHER):
             at = chosen[start : start + _TOGETHER]
             order = (seen[at, None] + 1 + np.arange(size - 1)) % size
-            window = np.column_stack([ring[row[at, None], order], judged[at]])
-            middle[at] = np.median(window, axis=1)
-            spread[at] = _MAD_TO_SIGMA * np.median(np.abs(window - middle[at, None]), axis=1)
-            salience[at] = self._newest(window)
-        return salience, middle, spread, known
+            yield at, np.column_stack([ring[row[at, None], order], judged[at]])
 
     def _newest(self, window: Float64Array) -> Float64Array:
         """`[series]` relative saliency of the last point of each window (eq. 1-10)."""
