@@ -10,6 +10,8 @@ import numpy as np
 from dos.app import wiring
 from dos.app.settings import Settings
 from dos.bus.base import Entry
+from dos.detect.promotion import judge
+from dos.evaluate.backtest.compare import figures
 from dos.evaluate.backtest.inject import injected
 from dos.evaluate.backtest.past import Known, KnownKind, Past
 from dos.evaluate.backtest.run import fly
@@ -123,3 +125,22 @@ def test_strong_faults_in_a_calm_past_are_found_and_nothing_else_is() -> None:
     assert counted.known == len(past.known)
     assert counted.found >= 0.8 * counted.known
     assert counted.pages == counted.right
+
+
+def test_the_better_model_is_promoted_and_the_worse_is_not() -> None:
+    def settings(**detect: object) -> Settings:
+        return Settings.model_validate(
+            {
+                "storage": {"url": wiring.IN_MEMORY},
+                "alerting": {"receivers": []},
+                "detect": detect,
+            }
+        )
+
+    past = injected(calm())
+    deaf = figures(fly(past, settings(threshold={"minimum": 60.0})))
+    usual = figures(fly(past, settings()))
+    assert judge(deaf, usual).better
+    worse = judge(usual, deaf)
+    assert not worse.better
+    assert "instead of" in worse.reasons[0]
