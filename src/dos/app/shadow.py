@@ -87,7 +87,9 @@ class _Side:
                     # Alerts and not notifications: those depend on who is configured to be told.
                     incident_id = alert.incident_id
                     firing = alert.state is AlertState.FIRING
-                    if incident_id in self.latest and incident_id not in self.told and firing:
+                    if incident_id is None or incident_id in self.told or not firing:
+                        continue
+                    if incident_id in self.latest:
                         self.told.add(incident_id)
                         self._page(self.latest[incident_id], one.at, by_shadow=by_shadow)
                 case _:
