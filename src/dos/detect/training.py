@@ -57,7 +57,7 @@ SHAPES: dict[str, Shape] = {
     "temporal_fast": Shape(
         kind=WINDOWED,
         sizes={"hidden_dim": 32, "num_layers": 1},
-        windows=200_000,
+        windows=120_000,
         epochs=4,
         batch=128,
         about="LSTM of one layer with attention over 60 samples: the same at a third of the cost",
