@@ -20,8 +20,8 @@ role and unit (`dos.detect.robust`) is small here too.
     >>> bool(abs(z[:400]).max() < 6.0), bool(z[405:425].min() > 6.0), bool(abs(z[560:]).max() < 6.0)
     (True, True, True)
 
-State: 2.3 KB a series. Cost: one window of the network a sample, about 100 µs; the rows of a batch
-are asked together, on one thread, without torch.
+State: 1,645 bytes a series. Cost: one window of the network a sample, about 100 µs; the rows of a
+batch are asked together, on one thread, without torch.
 """
 
 from __future__ import annotations
