@@ -46,7 +46,7 @@ STEP = 1.0
 """Seconds between two samples."""
 WARM_UP = 1800.0
 """Seconds of healthy past that the baseline is learned from before the start."""
-LOG_LINES = 20
+LOG_LINES = 10
 """Of a step, about, each for as many as there would be."""
 WIND_DOWN = 180.0
 """Simulated seconds after the end that open incidents get to resolve."""

@@ -14,14 +14,13 @@ import numpy as np
 from dos.detect.logs.detector import LogDetector
 from dos.detect.logs.verdict import LogsConfig
 from dos.kit.clock import Millis
-from dos.model.anomaly import Anomaly, Direction
+from dos.model.anomaly import LOGS, Anomaly, Direction
 from dos.model.ids import AnomalyId, SeriesId, derive_id
 from dos.model.intake import Intake
 from dos.model.logs import LogFinding, LogScores, LogSignal
 from dos.model.registry import SeriesRegistry
 from dos.model.telemetry import MetricBatch
 
-DETECTOR = "logs"
 _LIMIT = 0.5
 """Score at the limit."""
 
@@ -92,7 +91,7 @@ class LogWatch:
             expected=0.0,
             lower=0.0,
             upper=_LIMIT,
-            detector=DETECTOR,
+            detector=LOGS,
             rarity=finding.rarity,
             detail=finding.detail,
         )

@@ -441,7 +441,12 @@ class Correlator:
         changed = []
         owner = {one: incident.id for incident in self.open for one in incident.anomalies}
         for incident in self.open:
-            ill = (anomaly for entity in incident.entities for anomaly in abnormal.get(entity, ()))
+            ill = (
+                anomaly
+                for entity in incident.entities
+                for anomaly in abnormal.get(entity, ())
+                if not anomaly.goes_along
+            )
             if any(owner.get(anomaly.id, incident.id) == incident.id for anomaly in ill):
                 self._state.quiet_since.pop(incident.id, None)
                 continue

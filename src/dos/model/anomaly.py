@@ -20,6 +20,9 @@ from dos.model.telemetry import (
     UInt8Array,
 )
 
+LOGS = "logs"
+"""The detector of log lines."""
+
 
 class Direction(StrEnum):
     """Which side of the expected band the values are on."""
@@ -58,6 +61,11 @@ class Anomaly:
     in anomalies that were stored before it was kept."""
     detail: str = ""
     """What was seen, in words, where numbers do not say it: of log lines."""
+
+    @property
+    def goes_along(self) -> bool:
+        """Whether it keeps no incident open by itself: what was written, not what users feel."""
+        return self.detector == LOGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
