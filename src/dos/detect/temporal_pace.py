@@ -106,24 +106,25 @@ def _away(distance: float, spread: float, least: float) -> float:
 @compiled
 def _inputs(state: _State, row: Int32Array, value: Float64Array, out: Float32Array) -> None:
     for i in range(len(row)):
-        at, x = row[i], value[i]
+        at, x = row[i], float(value[i])
         least = _size(state, at)
         if state.learned[at] == 0:
             out[i] = 0.0
             continue
-        out[i, 0] = _away(x - state.slow[at], state.slow_spread[at], least)
-        out[i, 1] = _away(x - state.fast[at], state.fast_spread[at], least)
-        out[i, 2] = _away(x - state.before[at], state.step_spread[at], least)
-        usual = state.slow_spread[at] + least
-        out[i, 3] = np.log((state.fast_spread[at] + least) / usual)
-        out[i, 4] = np.log((state.step_spread[at] + least) / usual)
+        slow, fast = float(state.slow_spread[at]), float(state.fast_spread[at])
+        step = float(state.step_spread[at])
+        out[i, 0] = _away(x - float(state.slow[at]), slow, least)
+        out[i, 1] = _away(x - float(state.fast[at]), fast, least)
+        out[i, 2] = _away(x - float(state.before[at]), step, least)
+        out[i, 3] = np.log((fast + least) / (slow + least))
+        out[i, 4] = np.log((step + least) / (slow + least))
         out[i, 5] = min(state.learned[at], 200) / 200.0
 
 
 @compiled
 def _learn(state: _State, row: Int32Array, value: Float64Array, weight: Float64Array) -> None:
     for i in range(len(row)):
-        at, x = row[i], value[i]
+        at, x = row[i], float(value[i])
         seen = state.learned[at]
         if seen == 0:
             state.slow[at], state.fast[at] = x, x
@@ -133,13 +134,16 @@ def _learn(state: _State, row: Int32Array, value: Float64Array, weight: Float64A
             young = 1.0 / (seen + 1.0)
             slow, fast = max(_SLOW, young) * weight[i], max(_FAST, young) * weight[i]
             clip = np.inf if seen < _YOUNG else _CLIP
-            gone = _clipped(x - state.slow[at], clip * max(state.slow_spread[at], least))
+            bound = clip * max(float(state.slow_spread[at]), least)
+            gone = _clipped(x - float(state.slow[at]), bound)
             state.slow[at] += slow * gone
             state.slow_spread[at] += slow * (abs(gone) - state.slow_spread[at])
-            gone = _clipped(x - state.fast[at], clip * max(state.fast_spread[at], least))
+            bound = clip * max(float(state.fast_spread[at]), least)
+            gone = _clipped(x - float(state.fast[at]), bound)
             state.fast[at] += fast * gone
             state.fast_spread[at] += fast * (abs(gone) - state.fast_spread[at])
-            gone = _clipped(x - state.before[at], clip * max(state.step_spread[at], least))
+            bound = clip * max(float(state.step_spread[at]), least)
+            gone = _clipped(x - float(state.before[at]), bound)
             state.step_spread[at] += slow * (abs(gone) - state.step_spread[at])
         state.before[at] = x
         state.learned[at] = seen + 1

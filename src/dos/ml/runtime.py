@@ -10,16 +10,18 @@ multiple of `_LANES` rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as _errors
 
 from dos.kit.errors import CorruptDataError
 from dos.ml.card import MODEL, ModelCard, checked, find, read_card
 from dos.model.telemetry import Float32Array
 
+_errors = import_module("onnxruntime.capi.onnxruntime_pybind11_state")  # has no other name
 _BLOCK = 256
 _LANES = 16
 
@@ -79,7 +81,7 @@ class Served:
         if missing:
             block = {name: _filled_up(value, missing) for name, value in block.items()}
         try:
-            said = self._session.run(None, block)
+            said = cast(list[Float32Array], self._session.run(None, block))
         except _errors.InvalidArgument as error:
             raise ValueError(str(error)) from error
         return [one[:rows] for one in said]
