@@ -208,6 +208,19 @@ def _longest(time: Float64Array, share: Float64Array, count: int) -> _Line:
 
 
 @compiled
+def _rough(share: Float64Array, size: int) -> tuple[float, float]:
+    """About how much the newest `size` points rise, and the standard error of that."""
+    half, new, old, moves = size // 2, 0.0, 0.0, 0.0
+    for i in range(half):
+        new += share[i] / half
+        old += share[size - 1 - i] / half
+    for i in range(size - 1):
+        moves += abs(share[i] - share[i + 1]) / (size - 1)
+    # Of white noise the mean step is 1.13 sigma; a rise is twice the difference of the halves.
+    return 2.0 * (new - old), 2.0 * moves / 1.13 * math.sqrt(2.0 / half)
+
+
+@compiled
 def _jumps(share: Float64Array, size: int) -> bool:
     """Whether one step makes most of the rise; it lasts for two points, or it is an outlier."""
     most = 0.0
@@ -313,6 +326,26 @@ def _cross(line: _Line, room: float, drift: float, z: float) -> tuple[float, flo
 
 
 @compiled
+def _doubt(
+    row: int,
+    scale: int,
+    past: Past,
+    line: _Line,
+    time: Float64Array,
+    share: Float64Array,
+    saw: float,
+) -> int:
+    """Why a significant rise leads to no limit, or `TREND` if it does."""
+    if _jumps(share, line.size):
+        return Verdict.STEP.value
+    if _asymptote(time, share, len(share), line) + saw < 1.0:
+        return Verdict.LEVELS_OFF.value
+    if _comfort(row, scale, past, min(line.level, share[0]), line.slope):
+        return Verdict.USUAL.value
+    return Verdict.TREND.value
+
+
+@compiled
 def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     """Look at one scale of one row; the verdict, with the trend written down if there is one."""
     count = past.kept[row, scale]
@@ -324,28 +357,28 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     order = np.empty(count, np.int32)
     time, share = np.empty(count), np.empty(count)
     newest = (past.head[row, scale] - 1) % POINTS
-    rises = False
     for i in range(count):
         at = scale * POINTS + (newest - i) % POINTS
         order[i] = at
         time[i] = past.time[row, at] - past.time[row, scale * POINTS + newest]
         share[i] = past.low[row, at]
-        rises = rises or (i >= SIZES[0] - 1 and share[0] - share[i] >= LEAST_RISE)
-    if not rises:
-        trends.steepest[row, scale] = LEAST_RISE / -time[count - 1]
+    # Most series are flat most of the time: they are not worth the pairs of points.
+    whole, noise = _rough(share, count)
+    latest, _ = _rough(share, SIZES[0])
+    trends.steepest[row, scale] = (whole + 3.0 * noise) / -time[count - 1]
+    if max(whole, latest) < LEAST_RISE:
         return Verdict.FLAT.value
+    if 1.5 * REACH * max(whole, latest) < 1.0 - past.high[row, order[0]]:
+        return Verdict.TOO_FAR.value
     line = _longest(time, share, count)
     trends.steepest[row, scale] = line.slope + 2.0 * line.error
     span = -time[line.size - 1]
     if line.slope * span < LEAST_RISE or line.slope < SIGNIFICANCE * line.error:
         return Verdict.FLAT.value
-    if _jumps(share, line.size):
-        return Verdict.STEP.value
     saw = _saw(row, scale, past, order, line, width)
-    if _asymptote(time, share, count, line) + saw < 1.0:
-        return Verdict.LEVELS_OFF.value
-    if _comfort(row, scale, past, min(line.level, share[0]), line.slope):
-        return Verdict.USUAL.value
+    doubt = _doubt(row, scale, past, line, time, share, saw)
+    if doubt != Verdict.TREND.value:
+        return doubt
     room = 1.0 - saw - line.level
     drift = _drift(time, share, line, room / line.slope)
     likely, early, late = _cross(line, room, drift, z)
@@ -370,7 +403,7 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
 def judge(past: Past, trends: Trends, z: float) -> None:
     """Look anew at every scale that has a new point.
 
-    Cost: 10 ns a row where nothing is new, 0.1 us a scale that does not grow, else 15 to 30 us.
+    Cost: 10 ns a row where nothing is new, 0.5 us a scale that does not grow, else some 50 us.
 
     Args:
         past: What was seen; its marks of what is new are taken away.
