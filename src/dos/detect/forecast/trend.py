@@ -117,6 +117,13 @@ def trends_of(columns: Columns) -> Trends:
     return Trends._make(columns[name] for name in Trends._fields)
 
 
+class _Points(NamedTuple):
+    """Times before the newest point and lowest shares, newest first."""
+
+    time: Float64Array
+    share: Float64Array
+
+
 class _Line(NamedTuple):
     """A line through a window; times count from its newest point."""
 
@@ -326,19 +333,12 @@ def _cross(line: _Line, room: float, drift: float, z: float) -> tuple[float, flo
 
 
 @compiled
-def _doubt(
-    row: int,
-    scale: int,
-    past: Past,
-    line: _Line,
-    time: Float64Array,
-    share: Float64Array,
-    saw: float,
-) -> int:
+def _doubt(row: int, scale: int, past: Past, line: _Line, points: _Points, saw: float) -> int:
     """Why a significant rise leads to no limit, or `TREND` if it does."""
+    share = points.share
     if _jumps(share, line.size):
         return Verdict.STEP.value
-    if _asymptote(time, share, len(share), line) + saw < 1.0:
+    if _asymptote(points.time, share, len(share), line) + saw < 1.0:
         return Verdict.LEVELS_OFF.value
     if _comfort(row, scale, past, min(line.level, share[0]), line.slope):
         return Verdict.USUAL.value
@@ -376,7 +376,7 @@ def _judge(row: int, scale: int, past: Past, trends: Trends, z: float) -> int:
     if line.slope * span < LEAST_RISE or line.slope < SIGNIFICANCE * line.error:
         return Verdict.FLAT.value
     saw = _saw(row, scale, past, order, line, width)
-    doubt = _doubt(row, scale, past, line, time, share, saw)
+    doubt = _doubt(row, scale, past, line, _Points(time, share), saw)
     if doubt != Verdict.TREND.value:
         return doubt
     room = 1.0 - saw - line.level
