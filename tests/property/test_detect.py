@@ -237,3 +237,22 @@ def test_a_block_of_history_gives_what_tick_by_tick_gives(
         _, mixed = kernel.step(repeats, many)
         assert columns([mixed]) == columns(found)
         assert kernel.dump(repeats) == kernel.dump(ticks)
+
+
+@settings(max_examples=60)
+@given(grid=grids(), history=st.booleans())
+def test_many_lanes_at_a_time_give_what_one_series_at_a_time_gives(
+    grid: tuple[Int64Array, Float64Array], history: bool
+) -> None:
+    times, values = grid
+    specs = [SPECS[i % len(SPECS)] for i in range(values.shape[1])]
+    row = np.arange(len(specs), dtype=np.int32)
+    fused, plain = DetectKernel(CONFIG), DetectKernel(CONFIG)
+    plain._everyday = None  # the detector by itself, then the decision, then the detector again
+    states = [kernel.grow(kernel.create(), interned(specs)) for kernel in (fused, plain)]
+    found = [
+        kernel.step_block(state, row, times, values, history=history)[1]
+        for kernel, state in zip((fused, plain), states, strict=True)
+    ]
+    assert columns([found[0]]) == columns([found[1]])
+    assert fused.dump(states[0]) == plain.dump(states[1])

@@ -122,7 +122,7 @@ class Council:
             distance, limit = weigh_rows(
                 self._rules,
                 rows,
-                state.tail(place),
+                *state.tails(place),
                 batch.row[at],
                 row,
                 Opinions(

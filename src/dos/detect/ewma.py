@@ -295,7 +295,7 @@ def learn(s: Settings, base: Base, rule: Rule, seen: Look, at: int, weight: floa
         bound = _reach(rule, slow) / 3.0
         creep = min(max(creep, -bound), bound)
     slow += rates[2] * weight * creep
-    step = base.step if base.samples == 0 else _step(base, at)
+    step = base.step if seen.anew else _step(base, at)
     hour_sum, hour_count = base.hour_sum + level, base.hour_count + 1
     count = min(count + 1, s.settled)
     return Base(count, level, slow, spread, at, step, base.rise, hour_sum, hour_count)

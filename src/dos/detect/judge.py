@@ -272,6 +272,7 @@ def weigh_rows(  # noqa: PLR0917  compiled functions know no keyword-only argume
     r: Rules,
     rows: Rows,
     tail: Float32Array,
+    before: Float32Array,
     row: Int32Array,
     own: Int32Array,
     said: Opinions,
@@ -283,6 +284,8 @@ def weigh_rows(  # noqa: PLR0917  compiled functions know no keyword-only argume
         r: The parameters.
         rows: Columns of the engine.
         tail: Tails of the detector.
+        before: The same before the stretch of wild samples that goes on, if one does: what it
+            teaches takes effect when it is over.
         row: `[sample]` rows of the engine.
         own: `[sample]` the same series' rows in `tail`.
         said: What the detector says.
@@ -294,6 +297,6 @@ def weigh_rows(  # noqa: PLR0917  compiled functions know no keyword-only argume
         if not everyday:
             side = Side(side.above, side.below, np.inf, side.scale)
         distance[k] = distance_of(side, said.deviation[k])
-        known = np.float64(tail[own[k]])
+        known = np.float64((before if rows.evidence[row[k]] > 0.0 else tail)[own[k]])
         limit[k] = limit_of(r, side, known, said.sigma[k], said.sure[k])
     return distance, limit

@@ -49,7 +49,7 @@ def readings_of(state: EngineState, everyday: Member, rules: Rules) -> Readings:
     sigma = cast(Float32Array, engine["sigma"]).astype(np.float64)
     strength = cast(Float32Array, engine["strength"]).astype(np.float64)
     said = Opinions(sigma, np.zeros(len(row)), np.zeros(len(row), np.bool_))
-    _, limit = weigh_rows(rules, state.rows(), state.tail(0), row, row, said, True)
+    _, limit = weigh_rows(rules, state.rows(), *state.tails(0), row, row, said, True)
     unit = everyday.detector.to_unit
     return Readings(
         series_id=cast(Int32Array, engine["id"]).copy(),

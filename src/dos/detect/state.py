@@ -83,6 +83,7 @@ class EngineState:
         named = [self.engine[name] for name in Rows._fields[:-3]]
         return Rows._make([*named, *(tails[name] for name in Rows._fields[-3:])])
 
-    def tail(self, place: int) -> Float32Array:
-        """How far healthy samples stray, by the detector in that place."""
-        return cast(Float32Array, self.members[place].tails["tail"])
+    def tails(self, place: int) -> tuple[Float32Array, Float32Array]:
+        """How far healthy samples stray by the detector in that place: now, and `tail_before`."""
+        tails = self.members[place].tails
+        return cast(Float32Array, tails["tail"]), cast(Float32Array, tails["tail_before"])

@@ -2,23 +2,26 @@
 
 Every series is scored at every tick: in NumPy each of a hundred small operations walks through
 memory by itself, compiled loops walk through it once. The compiled code is kept in
-`__pycache__`, or in the user's cache folder where that cannot be written, and is made anew when
-contents of the function's file change (a new date is not enough). It is *not* made anew when a
-compiled function of another file, which it calls, changes: keep what calls each other in one file.
-Where that would be too long, the functions of the other files are `part_of_compiled`, and the file
-of the one that calls them names their `digest`, which a test compares.
+`__pycache__`, or in the user's cache folder where that cannot be written, and not at all where
+neither can. It holds code of the compiled functions that it calls, too, so it is made anew when
+any file of the same room (`dos/detect`, say) with compiled functions changes.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
+from numba.core import caching
 
 F = TypeVar("F", bound=Callable[..., object])
+_MARK = b"@compiled"
+_LOCATORS = "CACHE_LOCATOR_CLASSES"
+"""As the variable `NUMBA_CACHE_LOCATOR_CLASSES`: who says where compiled code is kept."""
 
 
 def compiled(function: F) -> F:
@@ -28,21 +31,51 @@ def compiled(function: F) -> F:
     they are the same at every run; a division by zero gives an infinity or NaN, as in NumPy.
     Other threads run meanwhile: nobody else may write to the arrays that are passed.
     """
+    settings = vars(numba.config)  # set while it is imported, so that no type checker knows them
+    before = settings[_LOCATORS]
+    if not before:
+        names = (one.__name__ for one in (Chosen, Beside, OfUser))
+        settings[_LOCATORS] = ",".join(f"{__name__}.{name}" for name in names)
     try:
         made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # nowhere to keep the code: an installation that cannot be written
         made = numba.njit(nogil=True, error_model="numpy")(function)
+    finally:
+        settings[_LOCATORS] = before
     return cast(F, made)
 
 
-def part_of_compiled(function: F) -> F:
-    """Decorates a function that `compiled` ones of other files call; not kept by itself."""
-    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+class _Room:
+    """Says by what code is up to date: all compiled functions of the same room."""
+
+    _py_file: str
+
+    def get_source_stamp(self) -> str:
+        """Changes when one of those files does."""
+        path = Path(self._py_file)
+        rooms = [one for one in path.parents if one.parent.name == "dos"]
+        return _digest(rooms[0] if rooms else path)
 
 
-def digest(*files: str) -> str:
-    """A short digest of the contents of source files, given as modules' `__file__`."""
-    contents = hashlib.blake2b(digest_size=6)
-    for file in files:
-        contents.update(Path(file).read_bytes())
-    return contents.hexdigest()
+class Chosen(_Room, caching.UserProvidedCacheLocator):
+    """In the folder that `NUMBA_CACHE_DIR` names."""
+
+
+class Beside(_Room, caching.InTreeCacheLocator):
+    """In `__pycache__` beside the source."""
+
+
+class OfUser(_Room, caching.UserWideCacheLocator):
+    """In the user's cache folder."""
+
+
+@cache
+def _digest(where: Path) -> str:
+    """Of a file, or of all files below a folder that have compiled functions."""
+    paths = sorted(where.rglob("*.py")) if where.is_dir() else [where]
+    digest = hashlib.sha256()
+    for path in paths:
+        text = path.read_bytes()
+        if _MARK in text or path == where:
+            digest.update(path.name.encode() + b"\0" + text)
+    return digest.hexdigest()
