@@ -8,6 +8,9 @@ import pytest
 from dos.kit.plugins import load
 from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Role, SeriesSpec
+from dos.simulate.engine import Simulation
+from dos.simulate.faults import Fault, FaultType
+from dos.simulate.worlds import world
 from dos.testing.detectors import ROOM, Stream, deviations
 
 
@@ -101,3 +104,24 @@ def test_the_band_follows_the_others() -> None:
     for line in values:
         scored = stream.feed(line)
     assert scored.expected == pytest.approx(values[-1], rel=0.1)
+
+
+def test_the_leaking_replica_of_a_simulated_service_is_the_one() -> None:
+    """The memory of a leaking service is that of its fullest replica, which is killed first."""
+    simulation = Simulation(world("shop", seed=3), seed=3, step_seconds=15.0)
+    simulation.measure_replicas()
+    healthy = simulation.ticks(300)
+    target = EntityId("frontend")
+    simulation.inject(
+        Fault(type=FaultType.MEMORY_LEAK, target=target, severity=0.9, duration=900.0)
+    )
+    leaking = simulation.ticks(20)
+    picked = [place for place, spec in enumerate(healthy.series) if spec.labels]
+    tables = [one.value.reshape(-1, len(one.series))[:, picked] for one in (healthy, leaking)]
+    specs = [healthy.series[place] for place in picked]
+    z = deviations("peer_group", np.concatenate(tables), specs=specs, step=15.0)
+    assert np.abs(z[:300]).max() < 6
+    odd = np.flatnonzero((z[300:] > 6).any(axis=0))
+    assert [(specs[place].entity, specs[place].metric) for place in odd] == [
+        (target, "container_memory_usage")
+    ]
