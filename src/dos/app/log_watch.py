@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dos.detect.logs.config import LogsConfig
 from dos.detect.logs.detector import LogDetector
-from dos.detect.logs.verdict import LogsConfig
 from dos.kit.clock import Millis
 from dos.model.anomaly import LOGS, Anomaly, Direction
 from dos.model.ids import AnomalyId, SeriesId, derive_id

@@ -29,7 +29,7 @@ from dos.detect.engine import ROOM as DETECTORS
 from dos.detect.engine import DetectConfig
 from dos.detect.feedback import FeedbackConfig
 from dos.detect.forecast.base import ForecastConfig
-from dos.detect.logs.verdict import LogsConfig
+from dos.detect.logs.config import LogsConfig
 from dos.impact.base import ImpactConfig
 from dos.incidents.correlate import IncidentsConfig
 from dos.ingest.normalise import NormaliserConfig

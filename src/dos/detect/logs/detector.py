@@ -26,10 +26,11 @@ from typing import cast
 
 import numpy as np
 
+from dos.detect.logs.config import LogsConfig
 from dos.detect.logs.kernel import take
 from dos.detect.logs.layout import LogState, readable, room, scratch
 from dos.detect.logs.mining import Lines
-from dos.detect.logs.verdict import BURST, NEW, Judge, LogsConfig, Verdict
+from dos.detect.logs.verdict import BURST, NEW, Judge, Verdict
 from dos.kit.clock import SECOND, Millis
 from dos.model.ids import EntityId
 from dos.model.logs import LogBatch, LogFinding, LogScores, LogSignal

@@ -7,9 +7,6 @@ from dos.detect.logs.parameters import Slots, observe
 from dos.detect.logs.tokens import Line
 from dos.kit.compiled import compiled
 
-PARTS = "d83f5db60e6a"
-"""Digest of `tokens.py`, `mining.py` and `parameters.py`: the compiled loop is made anew when it
-changes (see `dos.kit.compiled`). The test of the kernel says what to write here."""
 ODD = 40
 """Bytes of a strange value that are kept to show it."""
 

@@ -34,7 +34,7 @@ from dos.detect.logs.tokens import (
     UInt64Array,
     tokenise,
 )
-from dos.kit.compiled import part_of_compiled
+from dos.kit.compiled import compiled
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, UInt8Array
 
 UInt16Array = npt.NDArray[np.uint16]
@@ -118,7 +118,7 @@ class Mined(NamedTuple):
     """`[1]` how many there are."""
 
 
-@part_of_compiled
+@compiled
 def mine(store: Store, line: Line, lines: Lines, i: int, most: int, mined: Mined) -> int:
     """Find or make the template of line `i`, and count it.
 
@@ -152,7 +152,7 @@ def mine(store: Store, line: Line, lines: Lines, i: int, most: int, mined: Mined
     return int(row)
 
 
-@part_of_compiled
+@compiled
 def _count(store: Store, lines: Lines, i: int, row: int) -> None:
     weight, at = lines.weight[i], lines.timestamp[i]
     store.used[row] = store.cell[LINES]
@@ -163,7 +163,7 @@ def _count(store: Store, lines: Lines, i: int, row: int) -> None:
     store.squares[row] += weight * weight
 
 
-@part_of_compiled
+@compiled
 def _shape(entity: int, token: UInt64Array, size: int) -> np.uint64:
     """Hash of what is left of a line when its masked tokens are left out."""
     found = OFFSET ^ np.uint64(entity + 1)
@@ -174,7 +174,7 @@ def _shape(entity: int, token: UInt64Array, size: int) -> np.uint64:
     return found ^ (found >> np.uint64(32))
 
 
-@part_of_compiled
+@compiled
 def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
     """The entity's template that fits best, made more general where it has to be; -1 for none."""
     best, closest, sole = -1, SIMILAR - 1e-9, False
@@ -202,7 +202,7 @@ def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int
     return int(best)
 
 
-@part_of_compiled
+@compiled
 def _gather(store: Store, into: int, mined: Mined) -> None:
     """Absorb the templates that `into`, which became more general, now says as well."""
     row = store.head[store.entity[into]]
@@ -220,7 +220,7 @@ def _gather(store: Store, into: int, mined: Mined) -> None:
         row = after
 
 
-@part_of_compiled
+@compiled
 def _compare(store: Store, line: Line, row: int, size: int) -> tuple[int, int, int]:
     """Words that agree; twice the weight of those that do not; plain words that differ."""
     equal = against = plain = 0
@@ -240,7 +240,7 @@ def _compare(store: Store, line: Line, row: int, size: int) -> tuple[int, int, i
     return equal, against, plain
 
 
-@part_of_compiled
+@compiled
 def _family(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
     """Where a word makes a family too many, its oldest template with that word as a variable."""
     line.tally[:size] = 0
@@ -267,7 +267,7 @@ def _family(store: Store, line: Line, entity: int, size: int, mined: Mined) -> i
     return int(oldest)
 
 
-@part_of_compiled
+@compiled
 def _sole_difference(store: Store, line: Line, row: int, size: int) -> int:
     """The one word in which template and line differ while they agree in another; else -1."""
     if store.size[row] != size:
@@ -284,7 +284,7 @@ def _sole_difference(store: Store, line: Line, row: int, size: int) -> int:
     return found if equal > 0 else -1
 
 
-@part_of_compiled
+@compiled
 def _absorb(store: Store, row: int, into: int) -> None:
     """Add what is known of `row` to `into` and give it up."""
     store.seen[into] += store.seen[row]
@@ -304,7 +304,7 @@ def _absorb(store: Store, row: int, into: int) -> None:
     store.cell[FREE] = row
 
 
-@part_of_compiled
+@compiled
 def _unlink(store: Store, row: int) -> None:
     entity = store.entity[row]
     before = -1
@@ -320,7 +320,7 @@ def _unlink(store: Store, row: int) -> None:
     store.serial[row] = 0
 
 
-@part_of_compiled
+@compiled
 def _make(store: Store, line: Line, lines: Lines, i: int, size: int, most: int) -> int:
     """A template made of a line: in a free row, or in that of the entity's least recently used."""
     entity, begin = lines.entity[i], lines.offset[i]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from dos.detect.logs.mining import Store
 from dos.detect.logs.tokens import MASK, Line, UInt64Array
-from dos.kit.compiled import part_of_compiled
+from dos.kit.compiled import compiled
 from dos.model.telemetry import Float64Array, Int64Array
 
 Int8Array = npt.NDArray[np.int8]
@@ -66,7 +66,7 @@ class Slots(NamedTuple):
     """`[row, slot · WORDS]` how often each came."""
 
 
-@part_of_compiled
+@compiled
 def observe(slots: Slots, store: Store, line: Line, row: int) -> int:
     """Judge and learn the variable tokens of a line, whose template is `row`.
 
@@ -88,7 +88,7 @@ def observe(slots: Slots, store: Store, line: Line, row: int) -> int:
     return strange
 
 
-@part_of_compiled
+@compiled
 def _clear(slots: Slots, row: int, serial: int) -> None:
     slots.of[row] = serial
     slots.position[row, :] = -1
@@ -98,7 +98,7 @@ def _clear(slots: Slots, row: int, serial: int) -> None:
     slots.times[row, :] = 0
 
 
-@part_of_compiled
+@compiled
 def _slot(slots: Slots, row: int, position: int) -> int:
     """The slot of a token, made where there is room; -1 where there is none."""
     for slot in range(PARAMETERS):
@@ -110,7 +110,7 @@ def _slot(slots: Slots, row: int, position: int) -> int:
     return -1
 
 
-@part_of_compiled
+@compiled
 def _judge(slots: Slots, row: int, slot: int, word: np.uint64, value: float) -> bool:
     """Whether one value is strange; learns it."""
     odd = False
@@ -133,7 +133,7 @@ def _judge(slots: Slots, row: int, slot: int, word: np.uint64, value: float) -> 
     return far if slots.seen[row, slot] < 0 else odd
 
 
-@part_of_compiled
+@compiled
 def _far(slots: Slots, row: int, slot: int, value: float) -> bool:
     """Whether a number is far from the usual ones; learns it."""
     before = slots.numbers[row, slot]

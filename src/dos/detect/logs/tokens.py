@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dos.kit.compiled import part_of_compiled
+from dos.kit.compiled import compiled
 from dos.model.telemetry import Float64Array, Int64Array, UInt8Array
 
 UInt64Array = npt.NDArray[np.uint64]
@@ -69,7 +69,7 @@ class Line(NamedTuple):
     """`[token]` templates that differ from the line there only."""
 
 
-@part_of_compiled
+@compiled
 def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
     """Cut the first line of `data[begin:end]` into tokens; returns how many there are."""
     limit = min(end, begin + MAX_BYTES)
@@ -105,7 +105,7 @@ def tokenise(data: UInt8Array, begin: int, end: int, line: Line) -> int:
     return count
 
 
-@part_of_compiled
+@compiled
 def _goes_on(data: UInt8Array, begin: int, line: Line, last: int, variable: bool) -> bool:
     """Whether token `last` belongs to the masked one before it: a list goes on, or its unit."""
     before, start = line.stop[last - 1], line.start[last]
@@ -125,7 +125,7 @@ def _goes_on(data: UInt8Array, begin: int, line: Line, last: int, variable: bool
     return bool(alike and not number and np.isnan(line.value[last]))
 
 
-@part_of_compiled
+@compiled
 def _unit(data: UInt8Array, start: int, stop: int) -> float:
     """What a unit of time or size is in seconds or bytes; 0 for any other word."""
     size = stop - start
@@ -144,7 +144,7 @@ def _unit(data: UInt8Array, start: int, stop: int) -> float:
     return 0.0
 
 
-@part_of_compiled
+@compiled
 def _token(data: UInt8Array, start: int, limit: int) -> tuple[int, bool, bool]:
     """Where the token ends, whether it is variable, and whether it is more than punctuation."""
     digits = letters = slashes = ats = 0
@@ -174,7 +174,7 @@ def _token(data: UInt8Array, start: int, limit: int) -> tuple[int, bool, bool]:
     )
 
 
-@part_of_compiled
+@compiled
 def _hash(data: UInt8Array, start: int, stop: int, begin: int) -> np.uint64:
     """FNV-1a; the last bit says whether the word looks like a name or a value."""
     found = OFFSET
@@ -187,7 +187,7 @@ def _hash(data: UInt8Array, start: int, stop: int, begin: int) -> np.uint64:
     return found | MASK if name else found
 
 
-@part_of_compiled
+@compiled
 def _number(data: UInt8Array, start: int, stop: int) -> float:
     """The number that a token is, in seconds or bytes; NaN for ids, addresses, dates."""
     i = start
@@ -216,7 +216,7 @@ def _number(data: UInt8Array, start: int, stop: int) -> float:
     return sign * whole / scale * (factor if factor > 0.0 else 1.0)
 
 
-@part_of_compiled
+@compiled
 def _prefix(byte: int) -> float:
     if byte == ord("m"):
         return 1e-3

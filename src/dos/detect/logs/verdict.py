@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from dos.detect.logs.config import LogsConfig
 from dos.detect.logs.layout import KINDS, LogState
 from dos.detect.logs.rates import Counts, log_tail, log_tails
 from dos.kit.clock import SECOND
-from dos.kit.duration import Duration
 from dos.model.telemetry import BoolArray, Float64Array, Int32Array, Int64Array, UInt8Array
 
 NEW, BURST, PARAMETER = range(KINDS)
@@ -27,25 +26,6 @@ WARNING = 13
 MOST_TRAFFIC = 20.0
 """Times the usual traffic that are believed at most."""
 _WEEK = 7 * 86_400.0
-
-
-class LogsConfig(BaseModel):
-    """What is looked for in the log lines of the watched system."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    every: Duration = Field(default=10.0, ge=1, le=3600)
-    """Length of the stretches of time in which lines are counted."""
-    warm_up: Duration = Field(default=300.0, ge=0)
-    """For so long the lines of an entity are learned from only."""
-    memory: Duration = Field(default=86_400.0, ge=60)
-    """How far back what is usual reaches, about."""
-    false_alarms: float = Field(default=1.0, gt=0, le=1000)
-    """Stretches of an entity in a week that may be called unusual although they are not."""
-    max_templates: int = Field(default=500, ge=10, le=10_000)
-    """Of an entity; beyond these the least recently used are forgotten."""
-    max_entities: int = Field(default=2000, ge=1, le=100_000)
-    """Entities whose lines are looked at; those of others are counted only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from dos.detect.logs.config import LogsConfig
 from dos.detect.logs.detector import LogDetector, LogStep, deviation_of
-from dos.detect.logs.verdict import LogsConfig
 from dos.kit.clock import DAY, HOUR, SECOND, Millis
 from dos.kit.errors import CorruptDataError
 from dos.model.ids import EntityId

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from dos.detect.logs.config import LogsConfig
 from dos.detect.logs.detector import LogDetector
 from dos.detect.logs.mining import FAMILY
 from dos.detect.logs.tokens import MAX_BYTES
-from dos.detect.logs.verdict import LogsConfig
 from dos.model.ids import EntityId
 from dos.model.logs import LogBatch
 from tests.unit.detect.logs.drawn import at, batch, line
