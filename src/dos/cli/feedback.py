@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dos.cli.client import UrlOption, ask
 from dos.cli.output import out, parse_seconds, plain
 from dos.cli.serve import ConfigOption
 
@@ -34,10 +35,6 @@ class Kind(StrEnum):
     MAINTENANCE = "maintenance"
 
 
-UrlOption = Annotated[
-    str | None,
-    typer.Option("--url", metavar="URL", help="Of the running DOS. Default: as configured."),
-]
 AuthorOption = Annotated[
     str | None, typer.Option("--author", metavar="NAME", help="Who says it. Default: you.")
 ]
@@ -97,7 +94,7 @@ def add(  # noqa: PLR0913  each parameter is an option of the command line
         "end": _time(end, "--to"),
     }
     asked = {"dry_run": "true"} if dry_run else {}
-    answer = _ask("POST", _PATH, url, config, params=asked, body=body)
+    answer = ask("POST", _PATH, url, config, params=asked, body=body)
     if dry_run:
         _try(answer, since, config, json=json)
     elif json:
@@ -121,7 +118,7 @@ def show(
     params = {"limit": "1000"} if everything else {"limit": "1000", "holds": "true"}
     if kind is not None:
         params["kind"] = kind.value
-    answer = _ask("GET", _PATH, url, config, params=params)
+    answer = ask("GET", _PATH, url, config, params=params)
     if json:
         sys.stdout.write(jsons.dumps(answer["items"], indent=2) + "\n")
         return
@@ -142,7 +139,7 @@ def undo(
 ) -> None:
     """Take something back: from the next step on it is as if it had not been said."""
     params = {"author": author or getpass.getuser(), "note": note}
-    answer = _ask("DELETE", f"{_PATH}/{name}", url, config, params=params)
+    answer = ask("DELETE", f"{_PATH}/{name}", url, config, params=params)
     out().print(plain(_line(answer)), markup=False)
 
 
@@ -166,45 +163,6 @@ def _try(answer: Any, since: float, config: Any, *, json: bool) -> None:
     from dos.cli.backtest_report import render
 
     out().print(render(report))
-
-
-def _ask(
-    method: str,
-    path: str,
-    url: str | None,
-    config: Any,
-    *,
-    params: dict[str, str],
-    body: object = None,
-) -> Any:
-    """One request to the running DOS.
-
-    Raises:
-        PermanentError: It refuses; the message says why.
-        TransientError: It does not answer.
-    """
-    import httpx2
-
-    from dos.app.settings_load import load
-    from dos.kit.errors import PermanentError, TransientError
-
-    server = load(config).settings.server
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    base = url or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.port}"  # noqa: S104
-    headers = {"Authorization": f"Bearer {server.token.reveal()}"} if server.token else {}
-    try:
-        with httpx2.Client(base_url=base, timeout=30.0, headers=headers, trust_env=False) as client:
-            answer = client.request(method, path, params=params, json=body)
-    except httpx2.HTTPError as error:
-        msg = f"{base} does not answer: {error}."
-        raise TransientError(msg, remedy="Start DOS, or name another with --url.") from error
-    if answer.is_success:
-        return answer.json()
-    if answer.headers.get("content-type", "").startswith("application/problem+json"):
-        detail = answer.json().get("detail", "")
-        raise PermanentError(f"{base} refused: {detail}")
-    msg = f"{base} answered {answer.status_code}: is this a DOS?"
-    raise PermanentError(msg, remedy="Name the address of DOS with --url.")
 
 
 def _time(text: str | None, option: str) -> str | None:

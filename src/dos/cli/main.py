@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from dos.cli import backtest, bench, config, demo, feedback, logs, models, replay, serve, train
+from dos.cli import (
+    backtest,
+    bench,
+    config,
+    demo,
+    feedback,
+    forecasts,
+    logs,
+    models,
+    replay,
+    serve,
+    train,
+)
 from dos.cli.output import OK, DosGroup
 from dos.kit.version import __version__
 
@@ -54,6 +66,7 @@ app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("replay")(replay.replay)
 app.command("logs")(logs.logs)
+app.command("forecasts")(forecasts.forecasts)
 app.command("backtest")(backtest.backtest)
 app.command("check-config")(config.check_config)
 app.add_typer(bench.app, name="bench")
