@@ -5,38 +5,42 @@ from __future__ import annotations
 import json
 import os
 import socket
-import threading
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-import uvicorn
 from typer.testing import CliRunner
 
 from dos.cli.main import app
 from tests.api.fake import CART, DB
-from tests.api.served import make_app
 
 RUNNER = CliRunner()
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(root: Path) -> Iterator[str]:
     """A running DOS with two forecasts, one of them an alarm."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(make_app(), log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(20.0)
-        listener.close()
-    assert not thread.is_alive()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "tests.api.served:make_app"]
+        number = listener.fileno()
+        process = subprocess.Popen(
+            [*command, "--fd", str(number), "--log-level", "error"],
+            cwd=root,
+            pass_fds=[number],
+            env={**os.environ, "PYTHONPATH": "src"},
+        )
+        try:
+            # It listens from the start: what is asked waits until it is there.
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            process.terminate()
+            process.wait(20.0)
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
+def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where no configuration lies."""
     monkeypatch.chdir(tmp_path)
 
