@@ -3,7 +3,7 @@
     >>> import numpy as np
     >>> from dos import RealTimeAnomalyDetector
     >>> detector = RealTimeAnomalyDetector(window_size=60, threshold=6.0)
-    >>> latency = np.random.default_rng(1).normal(0.120, 0.006, 300)
+    >>> latency = np.random.default_rng(3).normal(0.120, 0.006, 300)
     >>> latency[250:] += 0.060
     >>> results = [detector.process_new_point(point) for point in latency]
     >>> found = [place for place, one in enumerate(results) if one.is_anomaly]
