@@ -118,6 +118,10 @@ class ReadingOut(Wire):
     upper: Number
     score: Number = Field(description="Anomaly score, 0 to 1.")
     abnormal: bool
+    detectors: tuple[str, ...] = Field(
+        default=(),
+        description="Detectors that watch it; first the one that says most of the newest sample.",
+    )
 
 
 def _urgency(reading: SeriesReading) -> tuple[bool, float]:

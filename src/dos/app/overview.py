@@ -108,6 +108,7 @@ def _reading(pipeline: Pipeline, readings: Readings, row: int) -> SeriesReading:
         upper=_known(readings.upper[row]),
         score=_known(readings.score[row]),
         abnormal=bool(readings.abnormal[row]),
+        detectors=pipeline.parts.kernel.watching(readings, row),
     )
 
 

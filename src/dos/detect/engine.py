@@ -32,7 +32,7 @@ from dos.detect.everyday import Everyday, Fusible
 from dos.detect.judge import Rules
 from dos.detect.members import ROOM, Member, member_list
 from dos.detect.profile import profile_of
-from dos.detect.readings import Readings, merged, readings_of
+from dos.detect.readings import Readings, Watcher, merged, readings_of
 from dos.detect.state import LAYOUT, PAST, EngineState
 from dos.detect.thresholds import ThresholdConfig
 from dos.kit.clock import Millis
@@ -240,6 +240,24 @@ class DetectKernel:
     def readings(self, state: EngineState) -> Readings:
         """Newest value, expectation, band and score of every row."""
         return readings_of(state, self._members[0], self._rules)
+
+    def watching(self, readings: Readings, row: int) -> tuple[str, ...]:
+        """Names of the detectors that watch a row; first the one that says most of it now."""
+        names = self.detectors if readings.closely[row] else self.detectors[: self._dense]
+        leader = self.detectors[int(readings.detector[row])]
+        return (leader, *(name for name in names if name != leader))
+
+    def watchers(self, state: EngineState) -> tuple[Watcher, ...]:
+        """Which detectors there are, how many series each watches, and what that takes."""
+        return tuple(
+            Watcher(
+                name=member.name,
+                closely=place >= self._dense,
+                series=len(own.own) if place < self._dense else len(state.slots),
+                bytes_per_series=own.nbytes / max(len(own.own), 1),
+            )
+            for place, (member, own) in enumerate(zip(self._members, state.members, strict=True))
+        )
 
     def dump(self, state: EngineState) -> bytes:
         """All tables, exactly."""

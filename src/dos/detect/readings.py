@@ -41,6 +41,18 @@ class Readings:
     """Whether the series is watched closely."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watcher:
+    """One detector at work."""
+
+    name: str
+    closely: bool
+    """Whether it watches only the series that matter or are suspected."""
+    series: int
+    """How many it watches."""
+    bytes_per_series: float
+
+
 def readings_of(state: EngineState, everyday: Member, rules: Rules) -> Readings:
     """Newest value, expectation, band and score of every row; the band is the everyday one."""
     engine, own = state.engine, state.members[0].own

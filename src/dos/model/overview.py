@@ -44,6 +44,8 @@ class SeriesReading:
     score: float | None
     """Anomaly score 0 to 1."""
     abnormal: bool
+    detectors: tuple[str, ...] = ()
+    """Detectors that watch the series, the one that says most of the newest sample first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from dos.kit.clock import SECOND
 from dos.kit.errors import ConfigError, CorruptDataError
 from dos.model.telemetry import Role, SeriesSpec
 from tests.unit.detect.watch import (
+    ALL,
     AVAILABILITY,
     ERRORS,
     LATENCY,
@@ -307,3 +308,25 @@ def test_a_finding_says_which_detector_decided_and_how_rare_it_is() -> None:
     assert found.detector.tolist() in ([0], [1])
     assert 0 <= found.rarity[0] < 1e-4
     assert found.lower[0] < 0.2 < found.upper[0] < 1.0
+
+
+def test_it_is_known_who_watches_what_at_which_cost() -> None:
+    config = DetectConfig(beside=("flat_line",), closely=("level_shift",), closely_at_most=1)
+    watch = Watch(TRAFFIC, LATENCY, config=config)
+    watch.feed(np.tile([100.0, 0.2], (30, 1)))
+    readings = watch.readings
+    everyday = ("seasonal_ewma", "flat_line")
+    assert set(watch.kernel.watching(readings, 0)) == set(everyday)
+    assert set(watch.kernel.watching(readings, 1)) == {*everyday, "level_shift"}
+    costs = watch.kernel.watchers(watch.host.states[0])
+    assert [(one.name, one.closely, one.series) for one in costs] == [
+        ("seasonal_ewma", False, 2),
+        ("flat_line", False, 2),
+        ("level_shift", True, 1),
+    ]
+    assert all(0 < one.bytes_per_series < 3072 for one in costs)
+
+
+def test_state_of_the_everyday_tier_is_small() -> None:
+    watch = Watch(*ALL)
+    assert watch.host.states[0].nbytes / len(ALL) < 512
