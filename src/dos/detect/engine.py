@@ -140,6 +140,7 @@ class DetectKernel:
 
     def step(self, state: EngineState, batch: ColumnBatch) -> tuple[EngineState, Findings]:
         """Score, decide, learn. A sample that is not a number is passed over."""
+        self._cover(batch.timestamp)
         if len(batch.row) > 1 and not (np.diff(batch.row) > 0).all():
             return state, self._repeated(state, batch)
         if self._everyday is None:

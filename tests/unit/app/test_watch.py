@@ -26,7 +26,7 @@ from tests.unit.app import played
 
 BEGIN = 4
 """Inputs before the shadow begins: faults come later than that."""
-DEAF = {"threshold": {"minimum": 90.0}}
+DEAF = {"confirm": 60.0}
 
 
 def beside(
@@ -118,7 +118,7 @@ async def run(settings: Settings, begin: float, end: float) -> Sentinel:
 def test_promotion_takes_effect_at_the_next_start_with_a_baseline(tmp_path: Path) -> None:
     settings = kept(tmp_path)
     file = tmp_path / "deaf.yaml"
-    file.write_text("detect: {threshold: {minimum: 90}, parameters: {clip: 4.0}, confirm: 9}\n")
+    file.write_text("detect: {confirm: 60, parameters: {clip: 4.0}}\n")
     book = ModelBook(tmp_path)
     book.add("deaf", file, settings, played.START)
     book.run_beside("deaf", by="ann", now=played.START)
@@ -132,7 +132,7 @@ def test_promotion_takes_effect_at_the_next_start_with_a_baseline(tmp_path: Path
     assert "dos_shadow_up 1.0" in text
     book.promote("deaf", by="ann", now=played.START)
     second = asyncio.run(run(settings, 200, 230))
-    assert second.settings.detect.threshold.minimum == 90
+    assert second.settings.detect.confirm == 60
     assert second.watchers.status().running == "deaf"
     assert second.watchers.shadow is None
     parts = second.runner.pipeline.parts
