@@ -117,7 +117,8 @@ def test_the_manifest_keeps_what_decides_and_no_secrets() -> None:
     assert "SECRET" not in text
     assert "example.org" not in text
     assert set(manifest.settings) == {
-        *("alerting", "detect", "history", "impact", "incidents", "log_lines", "rca", "topology"),
+        *("alerting", "calendars", "detect", "feedback", "history", "impact", "incidents"),
+        *("log_lines", "rca", "topology"),
     }
     assert type(manifest).model_validate_json(text) == manifest
 
