@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from dos.api.access import BackendDep
-from dos.api.schemas import DriftOut, ModelsOut
+from dos.api.model_schema import DriftOut, ModelsOut
 from dos.api.wire import Listing
 
 router = APIRouter(tags=["models"])
