@@ -6,6 +6,7 @@ from pydantic import Field
 
 from dos.api.wire import Number, Time, Wire
 from dos.model.candidate import ModelAction
+from dos.model.drift import Fit
 from dos.model.ids import EntityId, IncidentId
 
 
