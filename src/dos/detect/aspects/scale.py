@@ -14,10 +14,14 @@ def unit_of(spread: float, level: float) -> float:
 @compiled
 def rate_of(seen: float, half_life: float) -> float:
     """Share by which a mean moves: 1/n at first, then by the half-life in samples."""
-    return max(1.0 / (seen + 1.0), 1.0 - 0.5 ** (1.0 / half_life))
+    moved: float = max(1.0 / (seen + 1.0), 1.0 - 0.5 ** (1.0 / half_life))
+    return moved
 
 
 @compiled
 def within(value: float, bound: float) -> float:
     """`value` clipped at `bound` on both sides; as it is while there is no bound."""
-    return float(min(max(value, -bound), bound) if bound > 0 else value)
+    if bound <= 0:
+        return value
+    kept: float = min(max(value, -bound), bound)
+    return kept
