@@ -34,7 +34,8 @@ def ask(
 
     server = load(config).settings.server
     host = f"[{server.host}]" if ":" in server.host else server.host
-    base = url or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.port}"  # noqa: S104
+    host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104  compared, not bound to
+    base = url or f"http://{host}:{server.port}"
     headers = {"Authorization": f"Bearer {server.token.reveal()}"} if server.token else {}
     try:
         with httpx2.Client(base_url=base, timeout=30.0, headers=headers, trust_env=False) as client:

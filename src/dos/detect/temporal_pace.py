@@ -100,7 +100,7 @@ def _sizes(state: _State, row: Int32Array, scale: Float64Array) -> None:
 def _away(distance: float, spread: float, least: float) -> float:
     """A distance in spreads, compressed."""
     far = distance / max(spread, least)
-    return np.arcsinh(min(max(far, -_FAR), _FAR))  # type: ignore[no-any-return]
+    return np.arcsinh(min(max(far, -_FAR), _FAR))  # type: ignore[no-any-return]  # a number
 
 
 @compiled

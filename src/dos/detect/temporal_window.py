@@ -90,7 +90,7 @@ class _Out(NamedTuple):
 @compiled
 def _median(ordered: Float64Array) -> float:
     """Of sorted values; the upper one of two, which is a value that occurred."""
-    return ordered[len(ordered) // 2]  # type: ignore[no-any-return]
+    return ordered[len(ordered) // 2]  # type: ignore[no-any-return]  # a number
 
 
 @compiled
