@@ -310,7 +310,7 @@ def scale(lane: Float64Array, logs: int) -> None:
     for j in range(WIDTH):
         v = lane[VALUE + j]
         v = -LARGEST if v < -LARGEST else v  # noqa: FURB136  max would hide NaN
-        lane[SCALED + j] = LARGEST if v > LARGEST else v  # noqa: FURB136
+        lane[SCALED + j] = LARGEST if v > LARGEST else v  # noqa: FURB136  and min, too
     for j in range(logs):
         if lane[LOG + j] > 0.0 and not np.isnan(lane[VALUE + j]):
             lane[SCALED + j] = scaled_of(lane[VALUE + j], True)
@@ -420,7 +420,9 @@ def run(  # noqa: PLR0917  compiled functions know no keyword-only arguments
                     for field in range(0, KNOWN * WIDTH, WIDTH):
                         then[field + j] = known[field + j]
                     if not np.isnan(lane[VALUE + j]):
-                        who = Who(whole(row[j]), whole(calendar[row[j]]), p.settings.first_off)
+                        who = Who(
+                            whole(row[j]), whole(calendar[whole(row[j])]), p.settings.first_off
+                        )
                         kind, seen, said = attend(
                             shape, visits, off, rows, p, who, j, lane, known, then
                         )

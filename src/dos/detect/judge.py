@@ -225,7 +225,7 @@ def tail_rows(
 ) -> None:
     """Learn the distances of one sample of each of `row` where `learns`."""
     for k in range(len(row)):
-        i = row[k]
+        i = whole(row[k])
         before = np.float64(tail[i])
         if learns[k]:
             tail[i] = tail_after(r, before, straying[i], distance[k])
@@ -260,7 +260,7 @@ def lasting_rows(
 ) -> None:
     """Learn how far the mean of each of `row` strays where `learns`."""
     for k in range(len(row)):
-        i = row[k]
+        i = whole(row[k])
         before = np.float64(rows.lasting[i])
         if learns[k]:
             rows.lasting[i] = lasting_after(r, before, rows.lingering[i], distance[k])

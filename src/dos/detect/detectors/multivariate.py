@@ -401,7 +401,7 @@ def _distances(
     for at in range(len(row)):
         if not known[at] or done[at]:
             continue
-        first = row[at] + held.leader[row[at]]
+        first = int(row[at] + held.leader[row[at]])
         count = _gather(first, timestamp[at], place, value, held, vector)
         shrinkage = max(config[1], count / (count + held.vectors[first]))
         _precision(held, vector, count, shrinkage)

@@ -311,7 +311,7 @@ def take(
         limits: True where the sample is one of the row's limit.
     """
     for at in range(len(rows)):
-        row, now, value = rows[at], times[at], values[at]
+        row, now, value = int(rows[at]), times[at], values[at]
         if limits[at]:
             _rescale(row, past, value)
             continue

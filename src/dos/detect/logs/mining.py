@@ -178,7 +178,7 @@ def _shape(entity: int, token: UInt64Array, size: int) -> np.uint64:
 def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
     """The entity's template that fits best, made more general where it has to be; -1 for none."""
     best, closest, sole = -1, SIMILAR - 1e-9, False
-    row = store.head[entity]
+    row = int(store.head[entity])
     while row >= 0:
         fits = store.size[row] == size
         if fits and size > 0:
@@ -191,7 +191,7 @@ def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int
             if near > closest:
                 best, closest = row, near
                 sole = plain == 1 and against == 2
-        row = store.next[row]
+        row = int(store.next[row])
     if sole:  # for `_family` to decide
         return -1
     if best >= 0:
@@ -205,9 +205,9 @@ def _find(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int
 @compiled
 def _gather(store: Store, into: int, mined: Mined) -> None:
     """Absorb the templates that `into`, which became more general, now says as well."""
-    row = store.head[store.entity[into]]
+    row = int(store.head[store.entity[into]])
     while row >= 0:
-        after = store.next[row]
+        after = int(store.next[row])
         same = row != into and store.size[row] == store.size[into]
         for p in range(store.size[into] if same else 0):
             ours = store.token[into, p]
@@ -244,24 +244,24 @@ def _compare(store: Store, line: Line, row: int, size: int) -> tuple[int, int, i
 def _family(store: Store, line: Line, entity: int, size: int, mined: Mined) -> int:
     """Where a word makes a family too many, its oldest template with that word as a variable."""
     line.tally[:size] = 0
-    row = store.head[entity]
+    row = int(store.head[entity])
     while row >= 0:
         p = _sole_difference(store, line, row, size)
         if p >= 0:
             line.tally[p] += 1
-        row = store.next[row]
+        row = int(store.next[row])
     word = -1
     for p in range(size):
         if line.tally[p] + 1 >= (FAMILY if p > 0 else FAMILY_FIRST):
             word = p
     if word < 0:
         return -1
-    oldest, row = -1, store.head[entity]
+    oldest, row = -1, int(store.head[entity])
     while row >= 0:
         if _sole_difference(store, line, row, size) == word:
             older = oldest < 0 or store.serial[row] < store.serial[oldest]
             oldest = row if older else oldest
-        row = store.next[row]
+        row = int(store.next[row])
     store.token[oldest, word] = WILD
     _gather(store, oldest, mined)
     return int(oldest)
@@ -325,10 +325,10 @@ def _make(store: Store, line: Line, lines: Lines, i: int, size: int, most: int) 
     """A template made of a line: in a free row, or in that of the entity's least recently used."""
     entity, begin = lines.entity[i], lines.offset[i]
     if store.templates[entity] >= most:
-        row = here = store.head[entity]
+        row = here = int(store.head[entity])
         while here >= 0:
             row = here if store.used[here] < store.used[row] else row
-            here = store.next[here]
+            here = int(store.next[here])
         _unlink(store, row)
     else:
         row = store.cell[FREE]
