@@ -177,7 +177,7 @@ def layout(families: Collection[int]) -> dict[str, Column]:
 def tables(columns: Columns) -> Tables:
     """The columns of `layout`, as the compiled functions take them."""
     names = ("count", *Tables._fields[1:])
-    return Tables(*(columns[name] for name in names))  # type: ignore[arg-type]  # by their layout
+    return Tables._make(columns[name] for name in names)
 
 
 def phase_of(timestamp: Int64Array) -> Float64Array:

@@ -182,12 +182,13 @@ class LogDetector:
 
     def _owned(self, lines: Lines, batch: LogBatch | None) -> Lines:
         """`lines` with the rows of their entities; those of one too many are left out."""
-        names = () if batch is None else batch.entities
+        names: tuple[EntityId, ...] = () if batch is None else batch.entities
         rows = np.full(len(names), -1, np.int32)
         for place in np.unique(lines.entity).tolist():  # not before their first line: see `ready`
             full = len(self._state.names) >= self.config.max_entities
-            known = self._state.names.get(names[place], -1)
-            rows[place] = known if full else self._state.entity(names[place])
+            name = cast(EntityId, names[place])
+            known = self._state.names.get(name, -1)
+            rows[place] = known if full else self._state.entity(name)
         owned = lines._replace(entity=rows[lines.entity])
         foreign = int((owned.entity < 0).sum())
         self.refused += foreign
