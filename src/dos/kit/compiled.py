@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
-from numba.core import caching
+from numba.core import caching, config
 
 F = TypeVar("F", bound=Callable[..., object])
 _MARK = b"@compiled"
@@ -31,7 +31,7 @@ def compiled(function: F) -> F:
     they are the same at every run; a division by zero gives an infinity or NaN, as in NumPy.
     Other threads run meanwhile: nobody else may write to the arrays that are passed.
     """
-    settings = vars(numba.config)  # set while it is imported, so that no type checker knows them
+    settings = config.__dict__  # set while it is imported, so that no type checker knows them
     before = settings[_LOCATORS]
     if not before:
         names = (one.__name__ for one in (Chosen, Beside, OfUser))
@@ -50,7 +50,7 @@ class _Room:
 
     _py_file: str
 
-    def get_source_stamp(self) -> str:
+    def get_source_stamp(self) -> bytes:
         """Changes when one of those files does."""
         path = Path(self._py_file)
         rooms = [one for one in path.parents if one.parent.name == "dos"]
@@ -70,7 +70,7 @@ class OfUser(_Room, caching.UserWideCacheLocator):
 
 
 @cache
-def _digest(where: Path) -> str:
+def _digest(where: Path) -> bytes:
     """Of a file, or of all files below a folder that have compiled functions."""
     paths = sorted(where.rglob("*.py")) if where.is_dir() else [where]
     digest = hashlib.sha256()
@@ -78,4 +78,4 @@ def _digest(where: Path) -> str:
         text = path.read_bytes()
         if _MARK in text or path == where:
             digest.update(path.name.encode() + b"\0" + text)
-    return digest.hexdigest()
+    return digest.digest()
