@@ -64,7 +64,7 @@ class Correlation(RuleBasedStateMachine):
         changed = self.correlator.apply(self.graph, at(self.seconds))
         assert self.restarted.apply(self.graph, at(self.seconds)) == changed
         self.keep(changed)
-        self.none_is_near_another()
+        self.nothing_is_told_twice()
 
     @rule()
     def restart(self) -> None:
@@ -89,15 +89,16 @@ class Correlation(RuleBasedStateMachine):
                 self.resolved.append(one.id)
             self.latest[one.id] = one
 
-    def none_is_near_another(self) -> None:
-        """No abnormal entity of one open incident is within reach of another one."""
-        incidents = self.correlator.open
-        abnormal = self.correlator.abnormal()
+    def nothing_is_told_twice(self) -> None:
+        """No anomaly belongs to two open incidents, and none that began together stay apart."""
+        incidents, abnormal = self.correlator.open, self.correlator.abnormal()
+        owned = [anomaly for one in incidents for anomaly in one.anomalies]
+        assert len(owned) == len(set(owned))
         for one in incidents:
-            for entity in (entity for entity in one.entities if entity in abnormal):
-                near = self.graph.around(entity, CONFIG.max_distance)
-                others = [other for other in incidents if other.id != one.id]
-                assert not any(set(near) & set(other.entities) for other in others)
+            for other in incidents:
+                if one.opened_at == other.opened_at and one.id < other.id:
+                    near = (self.graph.around(e, 1) for e in one.entities if e in abnormal)
+                    assert not any(set(there) & set(other.entities) for there in near)
 
     @invariant()
     def every_incident_that_was_opened_and_not_resolved_is_open(self) -> None:
