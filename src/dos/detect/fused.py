@@ -339,7 +339,8 @@ def put(
         n_last[i], n_value[i], n_sigma[i] = known[LAST + j], known[NEWEST + j], known[SIGMA + j]
         judged = not np.isnan(known[SIGMA + j])
         n_expected[i] = known[EXPECTED + j] if judged else np.nan
-        n_strength[i] = known[DISTANCE + j] / known[LIMIT + j] if judged else np.nan
+        # Plus zero, since a distance may be a negative one.
+        n_strength[i] = known[DISTANCE + j] / known[LIMIT + j] + 0.0 if judged else np.nan
 
 
 @compiled
@@ -360,7 +361,8 @@ def attend(  # noqa: PLR0913, PLR0917  compiled: a tuple of arrays costs more th
     drift = near(base, at) if close else far(shape, visits, off, who, base.last, at)
     seen = again = look(s, base, rule, drift, at, value)
     lasting, lingered = known[LASTING + j], known[LINGERING + j] > 0.0
-    mean = mean_after(r, known[MEAN + j], seen.deviation if seen.ready else 0.0)
+    deviation = seen.deviation if seen.ready else 0.0
+    mean = mean_after(r, known[MEAN + j], deviation, rows.abnormal[who.i])
     single, away, most = both(r, rows, who.i, side, seen, Strays(tail, lasting, mean))
     leads = seen.ready and away * single.limit > single.distance * most
     said = Said(single.limit, single.distance, away / most) if leads else single

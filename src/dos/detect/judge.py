@@ -140,14 +140,16 @@ def tail_after(r: Rules, tail: float, straying: bool, distance: float) -> float:
 
 
 @compiled
-def mean_after(r: Rules, mean: float, deviation: float) -> float:
+def mean_after(r: Rules, mean: float, deviation: float, abnormal: bool) -> float:
     """The mean deviation after one more sample.
 
-    A single one counts `WILDEST` at most, and one near what was expected takes the mean back soon,
-    or a trouble that is over would linger.
+    A single one counts `WILDEST` at most. One near what was expected takes the mean back soon, and
+    at once where the series is abnormal, or a trouble that is over would linger.
     """
     z = min(max(deviation, -WILDEST), WILDEST)
-    rate = r.lasting_calm if abs(z) < NEAR else r.lasting_rate
+    rate = r.lasting_rate
+    if abs(z) < NEAR:
+        rate = 1.0 if abnormal else r.lasting_calm
     return np.float64(np.float32(mean + rate * (z - mean)))
 
 
@@ -246,11 +248,11 @@ def mean_rows(
         side = side_of(rows, i)
         troubled = rows.evidence[i] > 0.0
         lasting = np.float64(rows.lasting_before[i] if troubled else rows.lasting[i])
-        mean = mean_after(r, np.float64(rows.mean[i]), deviation[k])
+        mean = mean_after(r, np.float64(rows.mean[i]), deviation[k], rows.abnormal[i])
         rows.mean[i] = mean
         distance[k] = distance_of(side, mean)
         if not np.isnan(strength[k]):
-            strength[k] = max(strength[k], distance[k] / lasting_limit(r, side, lasting))
+            strength[k] = max(strength[k], distance[k] / lasting_limit(r, side, lasting)) + 0.0
     return distance
 
 
