@@ -107,7 +107,7 @@ def calm(  # noqa: PLR0915  one loop: what is in several is not done in register
         z = max(-MAX_DEVIATION, z)
         z = min(MAX_DEVIATION, z)
         ready = n >= p.warm_up
-        distance = z * lane[ABOVE + j] if z > 0.0 else -z * lane[BELOW + j]
+        distance = (z * lane[ABOVE + j] if z > 0.0 else -z * lane[BELOW + j]) + 0.0  # never -0.0
         distance = distance if ready else 0.0
         bound = p.margin * tail
         capped = bound * sigma > lane[CERTAIN + j]
@@ -117,7 +117,7 @@ def calm(  # noqa: PLR0915  one loop: what is in several is not done in register
         rate = p.lasting_calm if abs(wild) < NEAR else p.lasting_rate
         mean = known[MEAN + j]
         mean = float(np.float32(mean + rate * (wild - mean)))
-        away = mean * lane[ABOVE + j] if mean > 0.0 else -mean * lane[BELOW + j]
+        away = (mean * lane[ABOVE + j] if mean > 0.0 else -mean * lane[BELOW + j]) + 0.0
         lasting = known[LASTING + j]
         usual = p.margin * lasting
         most_away = max(p.lasting, usual) * lane[SCALE + j]
