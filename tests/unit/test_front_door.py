@@ -10,10 +10,19 @@ import pytest
 
 import dos
 
+TRAINING = {name for name, module in dos._PUBLIC.items() if ".nets." in module}
+"""What needs torch, which serving does not install."""
 
-def test_public_classes_are_importable_from_the_package() -> None:
-    for name, module in dos._PUBLIC.items():
-        assert getattr(dos, name) is getattr(import_module(module), name)
+
+@pytest.mark.parametrize("name", sorted(dos._PUBLIC.keys() - TRAINING))
+def test_public_classes_are_importable_from_the_package(name: str) -> None:
+    assert getattr(dos, name) is getattr(import_module(dos._PUBLIC[name]), name)
+
+
+@pytest.mark.parametrize("name", sorted(TRAINING))
+def test_networks_are_importable_where_torch_is(name: str) -> None:
+    pytest.importorskip("torch", reason="the extra `ml` is not installed")
+    assert getattr(dos, name) is getattr(import_module(dos._PUBLIC[name]), name)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -145,7 +145,7 @@ class DetectKernel:
             return state, self._repeated(state, batch)
         if self._everyday is None:
             known = batch.where(~np.isnan(batch.value))
-            return state, self._council.step(state, known)[0]
+            return state, self._together(state, known) if len(known.row) else Findings.empty()
         if not len(state.slots):
             return state, self._everyday.step(state, batch)
         watched = state.slot[batch.row] >= 0

@@ -69,7 +69,9 @@ def profile_of(spec: SeriesSpec) -> Profile:
                 relative_floor=0.03,
                 absolute_floor=floor,
                 above=True,
-                below=True,  # a processor that shows nothing is a measurement that is blind
+                # A processor that shows nothing is a measurement that is blind; a disk or a memory
+                # that holds less was cleaned up.
+                below=spec.metric.startswith("cpu"),
                 relative_creep=0.1 if spec.unit == "ratio" else 1.0,
                 absolute_creep=0.3 if spec.unit == "ratio" else 20 * floor,
             )

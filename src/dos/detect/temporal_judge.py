@@ -35,9 +35,10 @@ class JudgeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rise: float = Field(default=RISE, gt=0, le=100)
+    """Samples in which suspicion rises half the way to a new value; the calibration of models is
+    for the defaults of this and `fall`."""
     fall: float = Field(default=FALL, gt=0, le=100)
-    """Samples in which suspicion rises, and falls, half the way to a new value; the calibration of
-    models is for the defaults."""
+    """The same for how it falls."""
 
 
 class Judge:

@@ -64,8 +64,12 @@ class Anomaly:
 
     @property
     def goes_along(self) -> bool:
-        """Whether it keeps no incident open by itself: what was written, not what users feel."""
-        return self.detector == LOGS
+        """Whether it keeps no incident open by itself.
+
+        What was written does not, nor do more requests, as long as nothing suffers from them.
+        """
+        busier = self.role is Role.TRAFFIC and self.direction is Direction.ABOVE
+        return busier or self.detector == LOGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

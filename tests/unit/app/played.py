@@ -30,7 +30,7 @@ START = Millis(1_767_623_400_000)
 """2026-01-05T14:30:00Z."""
 STEP = 5.0
 HISTORY = 1500.0
-LENGTH = 420
+LENGTH = 480
 """Seconds of live samples."""
 RECEIVERS = (Receiver(name="pager"), Receiver(name="chat"))
 FAULTS: tuple[dict[str, Any], ...] = (
