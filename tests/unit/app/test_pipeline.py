@@ -118,8 +118,20 @@ def test_a_ranker_that_fails_keeps_nobody_from_being_alerted() -> None:
         assert one.root_cause.unknown == 1.0
         assert one.impact is not None
         assert one.state is IncidentState.RESOLVED
-    kinds = [type(one.event) for step in decisions for one in step.events]
-    assert kinds.count(NotificationQueued) == 2 * 2 * len(played.RECEIVERS)
+    told: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for queued in [one.event for step in decisions for one in step.events]:
+        if isinstance(queued, NotificationQueued):
+            note = queued.notification
+            key = (note.alert.fingerprint, note.receiver)
+            told.setdefault(key, []).append((note.alert.state.value, note.alert.severity.value))
+    assert len(told) == 2 * len(played.RECEIVERS)
+    for messages in told.values():
+        *firing, resolved = messages
+        assert resolved[0] == "resolved"
+        assert [state for state, _ in firing] == ["firing"] * len(firing)
+        # Told again only because it became worse: sev1 is worse than sev2.
+        severities = [severity for _, severity in firing]
+        assert severities == sorted(set(severities), reverse=True)
 
 
 def silence(entries: Sequence[Entry], after: float, until: float) -> list[Entry]:
