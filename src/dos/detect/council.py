@@ -34,6 +34,9 @@ from dos.detect.thresholds import ThresholdConfig, rarity
 from dos.model.anomaly import Findings
 from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Of what is kept in single precision."""
+
 
 class Council:
     """Judges samples by several detectors.
@@ -89,8 +92,8 @@ class Council:
         for name, column in (
             ("last", batch.timestamp),
             ("value", batch.value),
-            ("expected", np.where(ready, scored.expected, NAN)),
-            ("sigma", np.where(ready, scored.sigma, NAN)),
+            ("expected", np.clip(np.where(ready, scored.expected, NAN), -LARGEST, LARGEST)),
+            ("sigma", np.clip(np.where(ready, scored.sigma, NAN), 0.0, LARGEST)),
             ("strength", np.where(judged, strength, NAN)),
             ("leader", verdict.leader),
         ):

@@ -67,6 +67,7 @@ OTHERWISE = {
     *(
         f"dos:{name}"
         for name in (
+            "discord",
             "flat_line",
             "kmeans",
             "level_shift",

@@ -70,6 +70,6 @@ class Product:
 
 def _series(fleet: Sequence[Given]) -> list[Series]:
     return [
-        Series(id=SeriesId(place), spec=SeriesSpec(entity=EntityId("series"), metric=one.name))
+        Series(id=SeriesId(place), spec=SeriesSpec(entity=EntityId(one.name), metric="value"))
         for place, one in enumerate(fleet)
     ]
