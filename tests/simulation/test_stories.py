@@ -6,7 +6,10 @@ was found with at most four samples of it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from _pytest.mark import ParameterSet
 
 from dos.model.incident import IncidentReason
 from dos.simulate.worlds import shop
@@ -15,28 +18,50 @@ from tests.simulation.story import between, incident, nothing, recovery, story, 
 EVER = between(0, 100_000)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("target", ["payment-service", "catalog-db", "user-service"])
+def cases(targets: Sequence[str], known: tuple[str, int], reason: str) -> list[ParameterSet]:
+    """Each target with seeds 1 and 2; the one `known` to fall short is expected to, for now."""
+    short = pytest.mark.xfail(strict=True, reason=reason)
+    return [
+        pytest.param(target, seed, marks=[short] if (target, seed) == known else [])
+        for target in targets
+        for seed in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "seed"),
+    cases(
+        ["payment-service", "catalog-db", "user-service"],
+        ("user-service", 1),
+        "resolved after 270 s, not 260 s",
+    ),
+)
 def test_network_latency(target: str, seed: int) -> None:
     (
         story(seed=seed)
         .at(60).fault(target, "network_latency", duration=120)
         .run(until=360)
         .expect(between(60, 80), incident(root=target, involves=target))
-        .expect(between(180, 275), recovery())
+        .expect(between(180, 260), recovery())
         .expect(EVER, incident(), told_once())
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("target", ["payment-service", "catalog-service", "redis-cache"])
+@pytest.mark.parametrize(
+    ("target", "seed"),
+    cases(
+        ["payment-service", "catalog-service", "redis-cache"],
+        ("payment-service", 1),
+        "resolved after 285 s, not 280 s",
+    ),
+)
 def test_error_rate(target: str, seed: int) -> None:
     (
         story(seed=seed)
         .at(60).fault(target, "error_rate", duration=120)
         .run(until=360)
         .expect(between(60, 80), incident(root=target, involves=target))
-        .expect(between(180, 290), recovery())
+        .expect(between(180, 280), recovery())
         .expect(EVER, incident(), told_once())
     )  # fmt: skip
 
@@ -83,8 +108,14 @@ def test_a_memory_leak_where_users_come_in_has_its_root_there(seed: int) -> None
     played.expect(EVER, incident(root="frontend"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("target", ["catalog-db", "payment-service", "shop-db"])
+@pytest.mark.parametrize(
+    ("target", "seed"),
+    cases(
+        ["catalog-db", "payment-service", "shop-db"],
+        ("catalog-db", 1),
+        "a machine that works harder is part of the incident",
+    ),
+)
 def test_a_cascade_is_one_incident_with_its_root_deep_down(target: str, seed: int) -> None:
     played = (
         story(seed=seed)
@@ -98,9 +129,7 @@ def test_a_cascade_is_one_incident_with_its_root_deep_down(target: str, seed: in
     assert len(found.entities) >= 4, "callers suffer"
     # The retries of those who suffer are load on what they call, though nothing is wrong there.
     called = {call.callee for call in shop().calls if call.caller in truth.affected}
-    others = set(found.entities) - {target, *truth.affected, *called}
-    # The machines that they run on work harder, and may be told of.
-    assert all("-node-" in one for one in others), "and nobody else is accused"
+    assert set(found.entities) <= {target, *truth.affected, *called}, "and nobody else is accused"
 
 
 def test_two_faults_one_after_the_other_are_two_incidents() -> None:
