@@ -160,7 +160,8 @@ class _Vote(nn.Module):
         """As arrays, in single precision as they were trained."""
 
         def array(one: torch.Tensor) -> Float64Array:
-            return one.detach().numpy().astype(np.float64)
+            out: Float64Array = one.detach().numpy().astype(np.float64)
+            return out
 
         return Weights(
             mean=array(mean),
