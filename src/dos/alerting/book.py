@@ -61,8 +61,11 @@ class AlertBook:
         """
         known = self._state.firing.get(incident.id)
         severity = self._severity(incident, known.alert if known else None)
+        over = incident.state is IncidentState.RESOLVED
+        if over and known:
+            severity = _worst_told(known)
         about = matter.of_incident(incident, severity, self._config.external_url)
-        return self._take(known, about, now, over=incident.state is IncidentState.RESOLVED)
+        return self._take(known, about, now, over=over)
 
     def foresee(self, forecast: Forecast, now: Millis) -> list[Event]:
         """Take in a forecast whose alarm began, became critical or ended; returns as `observe`."""
@@ -71,7 +74,7 @@ class AlertBook:
         if forecast.state is ForecastState.CRITICAL:
             severity = self._config.forecast_critical
         if forecast.state is ForecastState.OVER and known:
-            severity = known.alert.severity
+            severity = _worst_told(known)
         about = matter.of_forecast(forecast, severity, self._config.external_url)
         return self._take(known, about, now, over=forecast.state is ForecastState.OVER)
 
@@ -260,6 +263,16 @@ def fingerprint_of(labels: Iterable[tuple[str, str]]) -> str:
     """Hash of `labels`, 16 hexadecimal digits as in Alertmanager; their order does not matter."""
     text = "\x1f".join(f"{name}\x1e{value}" for name, value in sorted(labels))
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _worst_told(firing: Firing) -> Severity:
+    """With what severity an alert is resolved: that under which its receivers know it.
+
+    What it has calmed down to by its end would be another label set, and a receiver that matches
+    by labels, as Alertmanager does, would take it for another alert and keep the first one firing.
+    """
+    told = [one.severity for one in firing.told.values()]
+    return min(told, default=firing.alert.severity)
 
 
 def _with_update(alert: Alert, update: str) -> Alert:

@@ -49,7 +49,9 @@ def annotate(
         "affected": _listed(incident.entities),
     }
     if incident.impact:
-        facts["severity_reason"] = " ".join(incident.impact.reasons)
+        # In the end it has calmed down; that is no reason for what people were told it was.
+        if severity is incident.impact.severity:
+            facts["severity_reason"] = " ".join(incident.impact.reasons)
         facts["entry_points"] = _listed(incident.impact.entry_points)
     if incident.root_cause:
         facts |= _cause(incident.root_cause)

@@ -82,6 +82,32 @@ def test_a_rise_in_severity_is_told_at_once_and_only_the_first_time() -> None:
     assert notifications(book.observe(worse, at(30))) == []
 
 
+def test_the_end_is_told_under_the_severity_that_was_told() -> None:
+    book = book_of("console")
+    book.observe(incident(), at(15))
+    calmer = replace(incident(), impact=impact(Severity.SEV4))
+    book.observe(calmer, at(20))
+    events = book.observe(resolved(calmer, at(60)), at(60))
+    alerts = [one.alert for one in events if isinstance(one, AlertChanged)]
+    for alert in [*alerts, *(one.alert for one in notifications(events))]:
+        assert alert.state is AlertState.RESOLVED
+        assert alert.severity is Severity.SEV2
+        assert dict(alert.labels)["severity"] == "sev2"
+        assert "Severity: sev2.\n" in body(alert)
+    assert len(alerts) == 1
+    assert len(notifications(events)) == 1
+
+
+def test_an_end_that_nobody_was_told_of_says_what_it_was_last() -> None:
+    book = book_of("console", group_wait="30s")
+    book.observe(incident(), at(0))
+    calmer = replace(incident(), impact=impact(Severity.SEV4))
+    book.observe(calmer, at(10))
+    (event,) = book.observe(resolved(calmer, at(20)), at(20))
+    assert isinstance(event, AlertChanged)
+    assert event.alert.severity is Severity.SEV4
+
+
 def test_another_cause_is_told_but_throttled() -> None:
     book = book_of("console", update_interval="5m")
     first = notifications(book.observe(incident(), at(0)))
