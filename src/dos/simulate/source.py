@@ -213,7 +213,8 @@ class SimulatorSource:
             self._pass_over(self._resume_after)
             self._changes()  # these were told before
         first = Millis(max(origin, simulation.now))
-        yield first, self._graph()
+        # What it says is so now, when it is told, however long ago the healthy past begins.
+        yield first, self._graph(first)
         chunk = max(1, _CHUNK_SAMPLES // len(simulation.series))
         while simulation.now < begin:
             left = -(-(begin - simulation.now) // self._step)
@@ -228,7 +229,7 @@ class SimulatorSource:
             frame = simulation.tick()
             yield simulation.now, self._told(frame)
             if step % per_graph == 0:
-                yield simulation.now, self._graph()
+                yield simulation.now, self._graph(simulation.now)
 
     def _write_lines(self, begin: Millis) -> None:
         """Services write log lines from now on, if `begin` has come."""
@@ -253,8 +254,10 @@ class SimulatorSource:
         new, self._changes_told = self.simulation.operations.since(self._changes_told)
         return tuple(new)
 
-    def _graph(self) -> Delivery:
-        return Delivery(entities=self.simulation.entities, edges=self.simulation.edges())
+    def _graph(self, at: Millis) -> Delivery:
+        """Who there is and who uses whom, as seen at `at`."""
+        edges = tuple(replace(one, seen_at=at) for one in self.simulation.edges())
+        return Delivery(entities=self.simulation.entities, edges=edges)
 
     def _build(self) -> Simulation:
         config, origin = self._config, self.origin

@@ -62,6 +62,12 @@ def test_graph_first_then_history_then_a_frame_each_step() -> None:
     assert history.series is (got[2][1].frame or history).series
 
 
+def test_the_graph_is_of_now_however_long_the_history() -> None:
+    begun, graph = next(source(history="2d").deliveries(until(0)))
+    assert begun == MONDAY_NOON
+    assert {edge.seen_at for edge in graph.edges} == {MONDAY_NOON}
+
+
 def test_history_comes_in_chunks() -> None:
     there = source(history="3h", step="5s")
     got = list(there.deliveries(until(0)))
