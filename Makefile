@@ -19,7 +19,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev demo test check format lock upgrade build clean distclean
+.PHONY: help install install-dev demo test test-models check format lock upgrade build clean distclean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 install: $(VENV)/.installed  ## Set up .venv with DOS and its pinned requirements
 
+# What networks are trained with. torch comes from where pip is configured to look: the index of
+# PyPI has CUDA's build for Linux; where pip also finds a build for CPUs of that version, it is taken.
+$(VENV)/.installed-ml: $(VENV)/.installed-dev
+	@echo "Installing the extra ml into $(VENV)"
+	@$(INSTALL) --editable ".[ml]"
+	@touch $@
+
 install-dev: $(VENV)/.installed-dev  ## The same with what tests and checks need
 
 demo: $(VENV)/.installed  ## Run DOS against the simulator, API on port 8000 (ARGS="--duration 120s ...")
@@ -55,6 +62,9 @@ demo: $(VENV)/.installed  ## Run DOS against the simulator, API on port 8000 (AR
 test: $(VENV)/.installed-dev  ## Run all tests (ARGS="tests/unit -k name", JOBS=4)
 	$(BIN)/pytest -m serial $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m "not serial" -n $(JOBS) $(ARGS)
+
+test-models: $(VENV)/.installed-ml  ## Install torch (extra ml) and run the tests that need it
+	$(BIN)/pytest -m models -n $(JOBS) tests/unit $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, types, layers
 	$(BIN)/ruff check .

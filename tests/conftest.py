@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,14 @@ READY_WITHIN = 60.0
 """Seconds a server may take to answer: it takes one, but test machines are busy."""
 
 
-def pytest_configure() -> None:
-    """Let child processes (`python -m dos`) find this tree, installed or not, and start quickly."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Let child processes (`python -m dos`) find this tree, installed or not, and start quickly.
+
+    Raises:
+        pytest.UsageError: CI asks for the tests of models, and all of them would be skipped.
+    """
+    if os.environ.get("CI") and config.option.markexpr == "models" and find_spec("torch") is None:
+        raise pytest.UsageError("torch is not installed, and CI must not skip the tests of models")
     path = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each child compiles DOS once more

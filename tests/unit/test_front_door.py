@@ -19,6 +19,7 @@ def test_public_classes_are_importable_from_the_package(name: str) -> None:
     assert getattr(dos, name) is getattr(import_module(dos._PUBLIC[name]), name)
 
 
+@pytest.mark.models
 @pytest.mark.parametrize("name", sorted(TRAINING))
 def test_networks_are_importable_where_torch_is(name: str) -> None:
     pytest.importorskip("torch", reason="the extra `ml` is not installed")

@@ -35,6 +35,7 @@ def history(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.models
 @needs_torch
 def test_a_model_is_tuned_on_ones_own_history_and_served(tmp_path: Path) -> None:
     out = tmp_path / "model"
@@ -53,6 +54,7 @@ def test_a_model_is_tuned_on_ones_own_history_and_served(tmp_path: Path) -> None
     assert np.any(deviations("temporal", values, model=str(out)))
 
 
+@pytest.mark.models
 @needs_torch
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["temporal_fast", "temporal_carried"])
@@ -75,6 +77,7 @@ def test_without_torch_it_says_what_to_install(
     assert "Training needs torch" in result.output
 
 
+@pytest.mark.models
 @needs_torch
 def test_a_history_that_is_none_is_refused(tmp_path: Path) -> None:
     words = ["train", "detect", "--out", str(tmp_path / "m"), "--history", str(tmp_path)]

@@ -9,6 +9,8 @@ from dos.kit.errors import PermanentError  # noqa: E402  after the check that to
 from dos.ml.dataset import Examples  # noqa: E402
 from dos.ml.trainer import FitOptions, FitProgress, fit, seeded  # noqa: E402
 
+pytestmark = pytest.mark.models
+
 
 def examples(count: int, seed: int, noise: float = 0.1) -> Examples:
     rng = np.random.default_rng(seed)

@@ -19,6 +19,8 @@ from dos.ml.card import find  # noqa: E402
 from dos.ml.export import AGREEMENT, restore  # noqa: E402
 from dos.ml.runtime import Served  # noqa: E402
 
+pytestmark = pytest.mark.models
+
 
 def test_attention_weighs_the_steps_and_looks_where_the_query_points() -> None:
     attention = Attention(4)
