@@ -58,10 +58,11 @@ demo: $(VENV)/.installed  ## Run DOS against the simulator, API on port 8000 (AR
 	@$(BIN)/dos demo $(ARGS)
 
 # Tests marked `serial` run first and alone (they measure time or need both cores), the rest in
-# parallel; pytest says 5 when there are none.
+# parallel; some of them wait, so that a process more than there are cores is of use. pytest says
+# 5 when there are none.
 test: $(VENV)/.installed-dev  ## Run all tests (ARGS="tests/unit -k name", JOBS=4)
 	$(BIN)/pytest -m serial $(ARGS) || [ $$? -eq 5 ]
-	$(BIN)/pytest -m "not serial" -n $(JOBS) $(ARGS)
+	$(BIN)/pytest -m "not serial" -n $(JOBS) --dist worksteal $(ARGS)
 
 test-models: $(VENV)/.installed-ml  ## Install torch (extra ml) and run the tests that need it
 	$(BIN)/pytest -m models -n $(JOBS) tests/unit $(ARGS)

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,34 @@ def pytest_configure(config: pytest.Config) -> None:
     path = [str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each child compiles DOS once more
+
+
+@pytest.hookimpl(trylast=True)  # after those that are not asked for were taken out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let each worker begin with long tests, so that none of them is all that is left at the end.
+
+    With `--dist worksteal` each gets an equal share of the list, one after the other, and takes
+    from the end of another's when it is done.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers == 1:
+        return
+    long = sorted(filter(_seconds, items), key=_seconds, reverse=True)
+    short = iter([item for item in items if not _seconds(item)])
+    left = len(items)
+    shares: list[pytest.Item] = []
+    for worker in range(workers):
+        share = long[worker::workers]
+        share += islice(short, max(0, left // (workers - worker) - len(share)))
+        left -= len(share)
+        shares += share
+    items[:] = shares
+
+
+def _seconds(item: pytest.Item) -> float:
+    """How long a test takes, if its mark says so: `@pytest.mark.slow(seconds=240)`."""
+    mark = item.get_closest_marker("slow")
+    return float(mark.kwargs.get("seconds", 20)) if mark else 0.0
 
 
 def require_binary(name: str) -> str:

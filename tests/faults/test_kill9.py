@@ -71,7 +71,7 @@ def check(data: Path, received: Received) -> None:
     assert sorted(resolved) == sorted(fired)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=100)
 @pytest.mark.timeout(900)
 def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
     """Kill the run at 50 random moments, let it finish, and compare with one left alone."""

@@ -105,7 +105,7 @@ def dos_runs(
         raise
 
 
-@pytest.mark.slow
+@pytest.mark.slow(seconds=240)
 @pytest.mark.timeout(600)
 def test_from_a_fault_to_the_resolved_alert(
     tmp_path: Path,
