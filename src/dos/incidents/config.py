@@ -20,7 +20,7 @@ class IncidentsConfig(BaseModel):
     together: Duration = 15.0
     """Trouble near an open incident that begins this long after its last onset, or sooner, is part
     of it. What begins later is a trouble of its own, unless the graph explains it."""
-    resolve_after: Duration = 30.0
+    resolve_after: Duration = 20.0
     """An incident is over when nothing in it was abnormal for this long."""
     alone_after: Duration = 60.0
     """How long a signal at twice its threshold has to last to be an incident without a second

@@ -24,14 +24,23 @@ from pydantic import TypeAdapter
 from dos.incidents.budget import Budget, starting_level
 from dos.incidents.clusters import Near, clusters, touches
 from dos.incidents.config import IncidentsConfig
-from dos.incidents.corroborate import evidence_of, is_relief, is_strong, signal_of, title_of
+from dos.incidents.corroborate import (
+    evidence_of,
+    is_relief,
+    is_strong,
+    keeps_open,
+    signal_of,
+    title_of,
+)
 from dos.incidents.waves import (
     Pace,
     Wave,
     dependents,
+    is_apart,
     is_explained,
     is_felt,
     owned_by,
+    owned_with_load,
     roots_of,
     sinks,
 )
@@ -259,8 +268,11 @@ class Correlator:
                 changed += self._join(hosts[0], joining, graph, now)
             alone = {entity: news for entity, news in there.items() if entity in own}
             anomalies = [anomaly for news in alone.values() for anomaly in news]
-            if not alone or (hosts and not any(is_strong(anomaly) for anomaly in anomalies)):
-                continue  # beside an open incident a second one has to be clear
+            if not alone or not (
+                any(is_strong(anomaly) for anomaly in anomalies)
+                or all(is_apart(alone, one.entities, graph) for one in hosts)
+            ):
+                continue  # near an open incident a second one has to be clear
             first, evidence = anomalies[0].id, evidence_of(anomalies, self._config, now)
             best = max(evidence, self._state.trying.get(first, 0.0))
             if evidence >= self._state.budget.level:
@@ -301,22 +313,14 @@ class Correlator:
         now: Millis,
     ) -> set[EntityId]:
         """Entities of `there`, a cluster near open incidents, that none of these explains."""
-        felt = roots_of(there, graph)
         together = round(self._config.together * SECOND)
-        owned = {one.id: owned_by(one.anomalies, abnormal) for one in hosts}
+        pace = Pace(together=together, worse=self._state.worse, now=now)
+        beside = [(self._wave(one), owned_with_load(one, there, abnormal, graph)) for one in hosts]
+        felt = roots_of(there, graph)
         roots = [
             entity
             for entity in sinks(graph, felt)
-            if not any(
-                is_explained(
-                    felt[entity],
-                    self._wave(one),
-                    graph,
-                    owned[one.id],
-                    Pace(together=together, worse=self._state.worse, now=now),
-                )
-                for one in hosts
-            )
+            if not any(is_explained(felt[entity], *one, graph, pace) for one in beside)
         ]
         if not roots:
             return set()
@@ -445,7 +449,7 @@ class Correlator:
                 anomaly
                 for entity in incident.entities
                 for anomaly in abnormal.get(entity, ())
-                if not anomaly.goes_along
+                if keeps_open(anomaly)
             )
             if any(owner.get(anomaly.id, incident.id) == incident.id for anomaly in ill):
                 self._state.quiet_since.pop(incident.id, None)

@@ -2,8 +2,9 @@
 
 Evidence is a number, 1 where a careful person would say so. Of two signals the weaker one counts.
 One signal by itself has to be strong, and to last the longer the weaker it is; a memory or a disk
-that fills up need not be strong, since it does not empty by itself. More traffic is no trouble
-however many series show it, and percentiles of one latency are one signal, not three.
+that fills up need not be strong, since it does not empty by itself, and neither need traffic of
+which most is lost, if that lasts. More traffic is no trouble however many series show it, and
+percentiles of one latency are one signal, not three.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ _ALONE_STRENGTH = 2.0
 
 _NOTHING = 0.05
 """Traffic below this share of the expected is lost altogether."""
+_MOST_LOST = 0.5
+"""Traffic below this share of the expected has lost the better part of it."""
+_LATER = 2.0
+"""Times `alone_after` that such a loss has to last."""
 _PROCESSORS = ("cpu", "load")
 """In the names of metrics of resources that are used and not used up."""
 _STORES = ("memory", "disk")
@@ -81,6 +86,15 @@ def is_strong(anomaly: Anomaly) -> bool:
     return strength_of(anomaly) >= _ALONE_STRENGTH
 
 
+def keeps_open(anomaly: Anomaly) -> bool:
+    """Whether an incident lasts as long as this does.
+
+    What goes along with others does not keep it open, nor does a processor with time to spare.
+    """
+    busy = anomaly.role is Role.SATURATION and anomaly.direction is Direction.ABOVE
+    return not anomaly.goes_along and not (busy and _has_room(anomaly))
+
+
 def _is_mild(anomaly: Anomaly) -> bool:
     """More requests take a little longer; that is what the reserve is for."""
     return anomaly.role is Role.LATENCY and not is_strong(anomaly)
@@ -96,9 +110,13 @@ def _alone(anomaly: Anomaly, config: IncidentsConfig, now: Millis) -> float:
             return 0.0
         if not fell and _fills(anomaly):
             demanded, lasting = 1.0, config.alone_after * _SOONER
-    elif not (anomaly.role.is_golden or (anomaly.role is Role.TRAFFIC and fell)):
+    elif anomaly.role is Role.TRAFFIC and fell:
+        if anomaly.observed < _MOST_LOST * anomaly.expected:
+            demanded, lasting = 1.0, config.alone_after * _LATER
+    elif not anomaly.role.is_golden:
         return 0.0
     if gone:
+        demanded, lasting = _ALONE_STRENGTH, config.alone_after
         strength = max(strength, _ALONE_STRENGTH)
     lasted = (now - anomaly.started_at) / SECOND
     patience = lasted / lasting if lasting > 0 else math.inf

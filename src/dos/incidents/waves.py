@@ -16,12 +16,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dos.incidents.corroborate import Signal, is_load, is_strong, signal_of
+from dos.incidents.corroborate import Signal, is_load, is_strong, signal_of, strength_of
 from dos.kit.clock import Millis
 from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import AnomalyId, EntityId, IncidentId, SeriesId
+from dos.model.incident import Incident
 from dos.model.telemetry import Role
+
+_FAR = 2.0
+"""Times as strong as what is ill below: it has to have a cause of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +126,8 @@ def roots_of(
 def is_explained(
     fresh: Sequence[Anomaly],
     wave: Wave,
-    graph: GraphSnapshot,
     owned: Mapping[EntityId, Sequence[Anomaly]],
+    graph: GraphSnapshot,
     pace: Pace,
 ) -> bool:
     """Whether an open incident explains new trouble at one entity.
@@ -131,8 +135,8 @@ def is_explained(
     Args:
         fresh: New anomalies of the entity that can be where a trouble began; at least one.
         wave: Of the incident.
-        graph: The dependency graph now.
         owned: Active anomalies of the incident, by entity.
+        graph: The dependency graph now.
         pace: What is early and what is late.
     """
     first = min(fresh, key=lambda one: (one.started_at, one.id))
@@ -149,13 +153,62 @@ def is_explained(
         return False
     if any(is_load(one) for one in owned.get(entity, ())):
         return True
-    ill = [one for callee in graph.callees(entity) for one in owned.get(callee, ()) if _is_ill(one)]
-    if not ill:
-        return False
-    moved = max(pace.worse.get(one.series_id, one.started_at) for one in ill)
-    if first.started_at <= moved + slack:
+    pushes = [one for c in graph.callers(entity) for one in owned.get(c, ()) if is_load(one)]
+    if any(abs(first.started_at - _moved(one, pace)) <= slack for one in pushes):
         return True
-    return not any(is_strong(one) for one in fresh) and pace.now - first.started_at >= pace.together
+    ill = _ill_below(entity, wave, graph, owned)
+    return bool(ill) and _follows(fresh, ill, slack, pace)
+
+
+def _follows(fresh: Sequence[Anomaly], ill: Sequence[Anomaly], slack: int, pace: Pace) -> bool:
+    """Whether new trouble at an entity comes of what is `ill` in that which it uses."""
+    felt = [one for one in fresh if is_felt(one)]
+    if felt and {one.role for one in felt} == {Role.ERRORS} <= {one.role for one in ill}:
+        return True
+    onset, strong = min(one.started_at for one in fresh), any(is_strong(one) for one in fresh)
+    if not strong and pace.now - onset >= pace.together:
+        return True
+    worst = max((strength_of(one) for one in felt if is_strong(one)), default=0.0)
+    if worst > _FAR * max(strength_of(one) for one in ill):
+        return False
+    return onset <= max(_moved(one, pace) for one in ill) + slack
+
+
+def _moved(anomaly: Anomaly, pace: Pace) -> Millis:
+    """When it began or became stronger last."""
+    return pace.worse.get(anomaly.series_id, anomaly.started_at)
+
+
+def _ill_below(
+    entity: EntityId,
+    wave: Wave,
+    graph: GraphSnapshot,
+    owned: Mapping[EntityId, Sequence[Anomaly]],
+) -> list[Anomaly]:
+    """What is ill in that which `entity` uses.
+
+    A machine that merely works harder since the incident began may do so for `entity` itself, and
+    does not explain what is wrong with it.
+    """
+    return [
+        one
+        for callee in graph.callees(entity)
+        for one in owned.get(callee, ())
+        if _is_ill(one)
+        and (callee not in graph.machines or callee in wave.origins or is_strong(one))
+    ]
+
+
+def is_apart(
+    entities: Collection[EntityId], held: Collection[EntityId], graph: GraphSnapshot
+) -> bool:
+    """Whether no service of `entities` is one of `held`, calls one or is called by one.
+
+    Machines do not count: what shares one need not have anything to do with each other.
+    """
+    services = set(entities) - graph.machines
+    around = {near for entity in services for near in (entity, *graph.neighbours(entity))}
+    return bool(services) and (around - graph.machines).isdisjoint(held)
 
 
 def _is_ill(anomaly: Anomaly) -> bool:
@@ -170,3 +223,22 @@ def owned_by(
     mine = set(anomalies)
     kept = {entity: [a for a in there if a.id in mine] for entity, there in abnormal.items()}
     return {entity: there for entity, there in kept.items() if there}
+
+
+def owned_with_load(
+    incident: Incident,
+    there: Mapping[EntityId, Sequence[Anomaly]],
+    abnormal: Mapping[EntityId, Sequence[Anomaly]],
+    graph: GraphSnapshot,
+) -> dict[EntityId, list[Anomaly]]:
+    """`owned_by` of an incident; more requests within it are its doing from the first on.
+
+    Args:
+        incident: An open one.
+        there: New anomalies, which no incident owns yet.
+        abnormal: All that is abnormal.
+        graph: The dependency graph now. More requests where users come in are nobody's doing.
+    """
+    within = [entity for entity in incident.entities if graph.callers(entity)]
+    loads = {one.id for entity in within for one in there.get(entity, ()) if is_load(one)}
+    return owned_by({*incident.anomalies, *loads}, abnormal)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dos.incidents.config import IncidentsConfig
-from dos.incidents.corroborate import evidence_of, signal_of, strength_of
+from dos.incidents.corroborate import evidence_of, keeps_open, signal_of, strength_of
 from dos.model.anomaly import Anomaly, Direction
 from dos.model.telemetry import Role
 from tests.unit.incidents.timeline import anomaly, at
@@ -112,3 +112,41 @@ def test_traffic_that_is_gone_altogether_needs_no_strength(observed: float, open
     )
     assert holds(lost) is opens
     assert not holds(lost, after=30), "not before it lasted"
+
+
+@pytest.mark.parametrize(("observed", "opens"), [(0.3, True), (0.6, False)])
+def test_traffic_of_which_most_is_lost_for_long_needs_no_strength(
+    observed: float, opens: bool
+) -> None:
+    lost = replace(
+        anomaly("cart", 0, Role.TRAFFIC, strength=1.2),
+        direction=Direction.BELOW,
+        observed=observed,
+        expected=1.0,
+    )
+    assert holds(lost) is opens
+    assert not holds(lost, after=90), "not before it lasted"
+
+
+@pytest.mark.parametrize(
+    ("role", "metric", "observed", "open_"),
+    [
+        (Role.LATENCY, "latency_p95", 0.5, True),
+        (Role.SATURATION, "cpu_usage", 0.7, False),
+        (Role.SATURATION, "cpu_usage", 0.95, True),
+        (Role.SATURATION, "memory_usage", 0.7, True),
+        (Role.TRAFFIC, "request_rate", 0.7, False),
+    ],
+)
+def test_what_keeps_an_incident_open(role: Role, metric: str, observed: float, open_: bool) -> None:
+    one = replace(anomaly("cart", 0, role, metric=metric), observed=observed, expected=0.3)
+    assert keeps_open(one) is open_
+
+
+def test_a_processor_that_shows_nothing_any_more_keeps_it_open() -> None:
+    dead = replace(
+        anomaly("node", 0, Role.SATURATION, metric="cpu_usage"),
+        direction=Direction.BELOW,
+        observed=0.0,
+    )
+    assert keeps_open(dead)

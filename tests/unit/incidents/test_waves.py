@@ -6,6 +6,8 @@ import pytest
 
 from dos.incidents.correlate import Correlator
 from dos.incidents.waves import dependents, sinks
+from dos.model.entity import Entity
+from dos.model.graph import Edge, EdgeKind, GraphSnapshot
 from dos.model.ids import EntityId
 from dos.model.incident import IncidentReason
 from dos.model.telemetry import Role
@@ -13,6 +15,14 @@ from tests.unit.incidents.timeline import Timeline, anomaly, graph_of
 
 LATENCY, ERRORS, TRAFFIC, SATURATION = Role.LATENCY, Role.ERRORS, Role.TRAFFIC, Role.SATURATION
 SHOP = graph_of("gateway > cart > cart-db", "gateway > stock > stock-db")
+
+
+def hosted(name: str, graph: GraphSnapshot) -> GraphSnapshot:
+    """`graph` with a machine that runs `name` and `cart`."""
+    node = EntityId("node")
+    runs = [Edge(caller=EntityId(one), callee=node, kind=EdgeKind.HOST) for one in (name, "cart")]
+    entities = (*graph.entities, Entity(id=node))
+    return GraphSnapshot(entities=entities, edges=(*graph.edges, *runs))
 
 
 def broken_cart() -> Timeline:
@@ -124,13 +134,75 @@ def test_a_relapse_is_no_second_trouble() -> None:
 
 def test_what_is_not_explained_waits_until_it_is_corroborated() -> None:
     timeline = broken_cart()
-    timeline.begin(anomaly("stock-db", 90, LATENCY, strength=1.2))
+    timeline.begin(anomaly("stock", 90, LATENCY, strength=1.2))
     assert timeline.ticks(range(95, 200, 5)) == []
-    timeline.begin(anomaly("stock-db", 200, ERRORS, strength=1.9))
-    assert timeline.ticks([205]) == [], "beside an open incident it has to be clear"
-    timeline.begin(anomaly("stock-db", 210, SATURATION, strength=2.1))
+    timeline.begin(anomaly("stock", 200, ERRORS, strength=1.9))
+    assert timeline.ticks([205]) == [], "beside a caller that is ill it has to be clear"
+    timeline.begin(anomaly("stock", 210, SATURATION, strength=2.1))
     (second,) = timeline.tick(215)
+    assert second.entities == ("stock",)
+
+
+def test_what_has_no_call_in_common_with_the_first_need_not_be_clear() -> None:
+    timeline = broken_cart()
+    timeline.begin(
+        anomaly("stock-db", 200, LATENCY, strength=1.2),
+        anomaly("stock-db", 200, ERRORS, strength=1.9),
+    )
+    (second,) = timeline.tick(205)
     assert second.entities == ("stock-db",)
+
+
+def test_who_seldom_calls_what_fails_notices_late() -> None:
+    timeline = broken_cart()
+    timeline.begin(anomaly("gateway", 200, ERRORS, metric="error_ratio", strength=20))
+    assert timeline.ticks(range(205, 300, 5)) == []
+    assert len(timeline.correlator.open) == 1
+
+
+@pytest.mark.parametrize(("strength", "incidents"), [(4, 1), (7, 2)])
+def test_a_turn_for_the_worse_explains_nothing_far_worse(strength: float, incidents: int) -> None:
+    timeline = Timeline(SHOP)
+    timeline.begin(
+        anomaly("cart-db", 0, LATENCY, strength=1.5), anomaly("cart-db", 0, ERRORS, strength=1.5)
+    )
+    timeline.tick(5)
+    assert timeline.correlator.worsened(anomaly("cart-db", 0, ERRORS, strength=3, lag=195))
+    timeline.begin(
+        anomaly("cart", 200, LATENCY, strength=strength), anomaly("cart", 200, SATURATION)
+    )
+    timeline.tick(205)
+    assert len(timeline.correlator.open) == incidents
+
+
+def test_who_is_called_more_by_a_part_of_the_incident_is_one_too() -> None:
+    timeline = broken_cart()
+    timeline.begin(
+        anomaly("cart", 200, TRAFFIC, strength=1.5),
+        anomaly("cart-db", 200, LATENCY, strength=4),
+        anomaly("cart-db", 200, SATURATION, strength=4),
+    )
+    (grown,) = timeline.tick(205)
+    assert "cart-db" in grown.entities
+    assert len(timeline.correlator.open) == 1
+
+
+@pytest.mark.parametrize(("strength", "incidents"), [(1.2, 2), (3, 1)])
+def test_a_machine_that_works_a_little_harder_is_no_cause(strength: float, incidents: int) -> None:
+    timeline = Timeline(hosted("stock-db", SHOP))
+    timeline.begin(
+        anomaly("cart", 0, ERRORS, strength=4),
+        anomaly("cart", 0, LATENCY, strength=4),
+        anomaly("node", 8, SATURATION, metric="cpu_usage", strength=1.1),
+    )
+    timeline.tick(10)
+    worse = anomaly("node", 8, SATURATION, metric="cpu_usage", strength=strength, lag=82)
+    assert timeline.correlator.worsened(worse)
+    timeline.begin(
+        anomaly("stock-db", 95, LATENCY, strength=2), anomaly("stock-db", 95, SATURATION)
+    )
+    timeline.ticks(range(100, 130, 5))
+    assert len(timeline.correlator.open) == incidents
 
 
 def test_side_effects_that_nobody_feels_join() -> None:
