@@ -1,4 +1,4 @@
-"""`dos train`: networks from series to a model's folder, with a card that says how it went."""
+"""`dos train`: networks and the vote, from series to a model's folder with a card."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dos.detect.training import Trained, TrainProgress
+    from dos.evaluate.training import TrainedVote, VoteProgress
     from dos.model.telemetry import Float64Array
 
 app = typer.Typer(name="train", help="Train the networks of detection.", no_args_is_help=True)
@@ -26,6 +27,7 @@ app = typer.Typer(name="train", help="Train the networks of detection.", no_args
 
 _FAMILIES, _WORLDS = 260, 14
 """Series of each synthetic family, and simulated worlds, at size 1."""
+_EPOCHS_OF_VOTE = 8
 _SAMPLES_EACH = 20
 """Samples of one's own history to each window that is learned from."""
 
@@ -47,6 +49,9 @@ class Device(StrEnum):
 
 Out = Annotated[
     Path, typer.Option("--out", metavar="DIR", help="Folder of the model: ONNX, weights and card.")
+]
+VoteOut = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Folder of the vote: weights and card.")
 ]
 History = Annotated[
     Path | None,
@@ -126,11 +131,62 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
                 base=None if base in {None, "none"} else find(str(base)),
                 threads=threads,
                 data=data,
-                command=_command(sys.argv[3:]),
+                command=_command(sys.argv[2:]),
             ),
             report,
         )
     _tell(trained, out_)
+
+
+@app.command("vote")
+def vote(
+    *,
+    out_: VoteOut,
+    seed: Annotated[int, typer.Option(help="Of all that is random.", min=0)] = 0,
+    units: Annotated[int, typer.Option(help="Of the hidden layer.", min=1, max=1024)] = 48,
+    epochs: Annotated[int, typer.Option(help="At most.", min=1, max=1000)] = _EPOCHS_OF_VOTE,
+    size: Annotated[
+        float, typer.Option(help="Share of the usual series.", min=0.01, max=1.0)
+    ] = 1.0,
+) -> None:
+    """Train the committee's vote: what its statistics of a sample amount to.
+
+    It learns from synthetic and simulated series with anomalies that were put into them. Training
+    stops early when held-out series get no better. The folder then holds `vote.npz` and
+    `card.json`.
+    """
+    _require_torch()
+    from dataclasses import replace
+
+    from dos.evaluate.lessons import LessonOptions, series_to_learn_from
+    from dos.evaluate.training import VoteOptions, VoteProgress, train_vote
+
+    lessons = LessonOptions(seed=seed, size=size)
+    options = VoteOptions(out=out_, units=units, lessons=lessons)
+    with _progress() as progress:
+        report = _reporter(progress)
+        report(VoteProgress(stage="series", share=0.0))
+        learned = series_to_learn_from(lessons)
+        trained = train_vote(
+            learned,
+            replace(
+                options,
+                fit=replace(options.fit, epochs=epochs, seed=seed),
+                data=_about_series(seed, size),
+                command=_command(sys.argv[2:]),
+            ),
+            report,
+        )
+    _tell(trained, out_)
+
+
+def _about_series(seed: int, size: float) -> str:
+    """What the vote is trained on, in words."""
+    share = "" if size == 1 else f", {size:g} of the usual size"
+    return (
+        f"dos.evaluate.lessons, seed {seed}{share}: synthetic and simulated series, with anomalies "
+        "that were put in"
+    )
 
 
 def _command(words: list[str]) -> str:
@@ -139,7 +195,7 @@ def _command(words: list[str]) -> str:
         "DIR" if before == "--out" else word
         for before, word in zip(["", *words], words, strict=False)
     ]
-    return " ".join(["dos train detect", *kept])
+    return " ".join(["dos train", *kept])
 
 
 def _require_torch() -> None:
@@ -214,11 +270,11 @@ def _progress() -> Progress:
     )
 
 
-def _reporter(progress: Progress) -> Callable[[TrainProgress], None]:
+def _reporter(progress: Progress) -> Callable[[TrainProgress | VoteProgress], None]:
     """Shows each stage in a bar of its own."""
     tasks: dict[str, TaskID] = {}
 
-    def report(now: TrainProgress) -> None:
+    def report(now: TrainProgress | VoteProgress) -> None:
         if now.stage not in tasks:
             for task in tasks.values():
                 progress.update(task, completed=1.0)
@@ -233,7 +289,7 @@ def _reporter(progress: Progress) -> Callable[[TrainProgress], None]:
     return report
 
 
-def _tell(trained: Trained, folder: Path) -> None:
+def _tell(trained: Trained | TrainedVote, folder: Path) -> None:
     """What came of it."""
     from rich.table import Table
 

@@ -4,13 +4,15 @@ Scoring and learning a sample are one loop over rows each, compiled. What was co
 sample was scored is remembered until it is learned, as the engine does one right after the other;
 learned without, or with other values, it is computed again.
 
-Cost of all families: about 15 microseconds a sample; see `detectors/committee.py` for the state.
+Cost of all families: about 10 microseconds a sample; see `detectors/committee.py` for the state.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, cast
 from zipfile import BadZipFile
@@ -25,6 +27,7 @@ from dos.detect.aspects.state import (
     FAMILIES,
     FILL,
     FRESH,
+    LONG,
     RSPREAD,
     SCRATCH,
     STATISTICS,
@@ -36,7 +39,16 @@ from dos.detect.aspects.state import (
     phase_of,
     tables,
 )
-from dos.detect.aspects.vote import INPUTS, MEMORY, Weights, keep_in_mind, odds, summed_up
+from dos.detect.aspects.vote import (
+    BEFORE,
+    INPUTS,
+    LATELY,
+    MEMORY,
+    Weights,
+    keep_in_mind,
+    odds,
+    summed_up,
+)
 from dos.detect.base import Scored
 from dos.detect.columns import Column, Columns
 from dos.detect.robust import (
@@ -53,7 +65,8 @@ from dos.detect.robust import (
     whole,
 )
 from dos.kit.compiled import compiled
-from dos.kit.errors import CorruptDataError
+from dos.kit.errors import CorruptDataError, PermanentError
+from dos.ml.card import checked
 from dos.model.telemetry import (
     BoolArray,
     Float32Array,
@@ -64,10 +77,14 @@ from dos.model.telemetry import (
     Series,
 )
 
+VOTE = "vote.npz"
+"""Name of a trained vote in the folder of its model, beside the card."""
 _AT_LIMIT = 6.0
 """Deviation at which the engine suspects a series by default."""
 _CERTAIN = 5.0
 """Rarity of a single statistic that is as suspicious: one sample in 100,000."""
+_SUSPECTED, _SUSPECTED_WEIGHT = math.log1p(2.5), 0.05
+"""In training: what the six rarest statistics lately have to be, and how much is learned then."""
 _SMALL = 3.0
 """Floors of role and unit below which a change means nothing, however rare it is."""
 
@@ -169,7 +186,8 @@ class Aspects:
             rarest = np.where(self._mine, looked.found.rarity, 0.0).max(axis=1)
             size = _AT_LIMIT * np.sqrt(rarest / _CERTAIN)
         else:
-            size = _read(looked.odds, self._model.odds, self._model.deviation)
+            before = cast(Float32Array, columns["memory"])[row, BEFORE]
+            size = _read(np.minimum(looked.odds, before), self._model.odds, self._model.deviation)
         expected = np.where(ready, looked.samples.value - looked.found.residual, 0.0)
         floor = floor_of(columns, row, expected)
         change = np.abs(looked.found.residual) + np.abs(_drift(columns, row))
@@ -209,6 +227,8 @@ class Aspects:
             memory = cast(Float32Array, columns["memory"])
         self._pace.learn(columns, row, timestamp)
         _absorb_all(samples, looked.found, weight, self._asked, tables(columns), memory)
+        if self._model is not None:
+            memory[row, BEFORE] = looked.odds
 
     def to_unit(self, columns: Columns, row: Int32Array, scaled: Float64Array) -> Float64Array:
         """Undo the log scale."""
@@ -250,7 +270,10 @@ def _samples(
 
 
 def inputs_of(values: Float64Array, timestamp: Int64Array) -> Float32Array:
-    """What the vote is given of each sample of a series, as if none was abnormal: for training.
+    """What the vote is given of each sample of a series: for training.
+
+    Samples are learned as the engine has them learned: hardly, while they are suspected. By whom is
+    what is about to be trained, so here by the rarest statistics alone.
 
     Args:
         values: `[n]` finite.
@@ -284,33 +307,48 @@ def _replay(
         rarities(stat, held.histogram[0], held.total[0], rarity)
         summed_up(rarity, memory[0], inputs)
         out[at] = inputs
-        absorb(0, Sample(values[at], phase[at], 1.0), room, stat, rarity)
+        weight = _SUSPECTED_WEIGHT if inputs[LATELY] > _SUSPECTED else 1.0
+        absorb(0, Sample(values[at], phase[at], weight), room, stat, rarity)
         keep_in_mind(rarity, memory[0])
 
 
-def save_model(model: Model, path: Path) -> None:
-    """Write a model that `load_model` reads, in single precision."""
-    arrays = {**model.weights._asdict(), "odds": model.odds, "deviation": model.deviation}
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{k: v.astype(np.float32) for k, v in arrays.items()})
-
-
-def load_model(path: Path) -> Model:
-    """Read a model.
+def save_model(model: Model, folder: Path) -> Path:
+    """Write a model that `load_model` reads, in single precision; equal models are equal bytes.
 
     Raises:
-        CorruptDataError: It is none, or of other statistics than these.
+        PermanentError: The folder cannot be written.
     """
+    arrays = {**model.weights._asdict(), "odds": model.odds, "deviation": model.deviation}
+    path = folder / VOTE
     try:
-        with np.load(path, allow_pickle=False) as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            single = {name: one.astype(np.float32) for name, one in arrays.items()}
+            np.savez(file, allow_pickle=False, **single)
+    except OSError as error:
+        raise PermanentError(f"{path}: cannot be written: {error.strerror or error}.") from error
+    return path
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model that matches its card.
+
+    Raises:
+        PermanentError: There is none.
+        CorruptDataError: It is not what its card says, or of other statistics than these.
+    """
+    content = checked(folder, VOTE)
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name].astype(np.float64) for name in file.files}
         model = Model(
             odds=arrays.pop("odds"), deviation=arrays.pop("deviation"), weights=Weights(**arrays)
         )
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
-        raise CorruptDataError(f"{path}: not a model of the vote: {error}.") from error
-    if model.weights.hidden.shape[1:] != (INPUTS,):
-        raise CorruptDataError(f"{path}: a model of other statistics; train it again.")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise CorruptDataError(f"{folder / VOTE}: not a vote: {error}.") from error
+    if len(model.weights.hidden) != INPUTS:
+        msg = f"{folder}: a vote over other statistics."
+        raise CorruptDataError(msg, remedy="Train it again: dos train vote.")
     return model
 
 
@@ -326,13 +364,17 @@ def _read(odds: Float64Array, knots: Float64Array, deviation: Float64Array) -> F
 
 def _drift(columns: Columns, row: Int32Array) -> Float64Array:
     """How far the last quarter of an hour or so lies from the long level."""
-    recent = real(columns, "recent")[row, -16:]
-    return cast(Float64Array, recent.mean(axis=1) - real(columns, "scalar")[row, 1])
+    recent = cast(Float32Array, columns["recent"])[row, -16:]
+    mean: Float64Array = recent.mean(axis=1, dtype=np.float64)
+    away: Float64Array = mean - real(columns, "scalar")[row, LONG]
+    return away
 
 
 def _direction(columns: Columns, row: Int32Array, residual: Float64Array) -> Float64Array:
     """Where the last four samples lie from what was expected."""
-    return cast(Float64Array, real(columns, "residual")[row, -3:].sum(axis=1) + residual)
+    before = cast(Float32Array, columns["residual"])[row, -3:]
+    lately: Float64Array = before.sum(axis=1, dtype=np.float64) + residual
+    return lately
 
 
 @compiled

@@ -1,5 +1,7 @@
 """A model is a folder: `model.onnx`, `card.json`, and `weights.safetensors` to go on training.
 
+The committee's vote is a few thousand numbers, and only has `vote.npz` beside its card.
+
 The card says what the model is, what it was trained on, how long, how well it does, and where it
 does not; it holds the digests of the files beside it, and nothing is loaded that does not match.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -82,13 +85,13 @@ def digest_of(path: Path) -> str:
         raise PermanentError(f"{path}: cannot be read: {error.strerror or error}.") from error
 
 
-def write_card(folder: Path, card: ModelCard) -> ModelCard:
-    """Write the card beside the files whose digests it gets; the card with these.
+def write_card(folder: Path, card: ModelCard, names: Sequence[str] = (MODEL, WEIGHTS)) -> ModelCard:
+    """Write the card beside the files (`names`) whose digests it gets; the card with these.
 
     Raises:
         PermanentError: The folder cannot be written, or a file is missing.
     """
-    sums = {name: digest_of(folder / name) for name in (MODEL, WEIGHTS)}
+    sums = {name: digest_of(folder / name) for name in names}
     card = card.model_copy(update={"sha256": sums})
     try:
         (folder / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from dos.cli import train
 from dos.cli.main import app
+from dos.detect.committee import load_model
 from dos.ml.card import find, read_card
 from dos.ml.runtime import Served
 from dos.testing.detectors import deviations
@@ -68,11 +69,27 @@ def test_a_small_corpus_trains_each_network_afresh(tmp_path: Path, model: str) -
     assert card.parameters == read_card(find(model)).parameters
 
 
+@pytest.mark.models
+@needs_torch
+@pytest.mark.slow
+def test_a_small_vote_is_trained_and_says_how_it_went(tmp_path: Path) -> None:
+    words = ["train", "vote", "--out", str(tmp_path), "--size", "0.02", "--epochs", "2"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    assert "was kept" in result.output
+    card = read_card(tmp_path)
+    assert card.name == "vote"
+    assert "0.02 of the usual size" in card.training.data
+    assert card.figures["vus_pr"] > 0.05
+    assert len(load_model(tmp_path).weights.bias) == card.shape["units"]
+
+
+@pytest.mark.parametrize("what", ["detect", "vote"])
 def test_without_torch_it_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr(train, "find_spec", lambda name: None)
-    result = CliRunner().invoke(app, ["train", "detect", "--out", str(tmp_path)])
+    result = CliRunner().invoke(app, ["train", what, "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "Training needs torch" in result.output
 

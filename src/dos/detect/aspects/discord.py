@@ -20,7 +20,6 @@ from dos.detect.aspects.state import (
     CNEAR,
     CNEAR_M,
     COARSE,
-    COARSE_REACH,
     COARSE_WINDOW,
     CODD,
     CSUM,
@@ -28,7 +27,6 @@ from dos.detect.aspects.state import (
     FRESH,
     MU,
     OF_DISCORD,
-    REACH,
     SD,
     SPARE,
     WINDOW,
@@ -51,7 +49,7 @@ def discord(
         newest[0] = v
         for back in range(1, WINDOW):
             newest[back] = past[fill - back]
-        raw, level = apart(past, odd, fill + 1, newest, REACH, scratch)
+        raw, level = apart(past, odd, fill + 1, newest, scratch)
         if raw < 1e29:
             stat[OF_DISCORD] = math.sqrt(raw) / unit + 1e-4
             stat[OF_DISCORD + 1] = math.sqrt(level) / unit + 1e-4
@@ -66,18 +64,18 @@ def apart(
     odd: UInt8Array,
     count: int,
     newest: Float32Array,
-    reach: int,
     scratch: Float32Array,
 ) -> tuple[float, float]:
     """Mean squared distance of the `newest` values to the nearest stretch before them.
 
-       The values come last one first; the second distance is the one with the means taken off.
+    The values come last one first; the second distance is the one with the means taken off.
     Stretches that end at an odd sample do not count.
 
-       The loop over stretches is the inner one, so that the processor's vector units are used.
+    The loop over stretches is the inner one and counts from 0, so that the processor's vector
+    units are used: an index that might be negative would hinder it.
     """
     window = len(newest)
-    lags = min(reach, count) - 2 * window + 1
+    lags = min(len(past) - SPARE, count) - 2 * window + 1
     if lags <= 0:
         return 1e30, 1e30
     squares, sums = scratch[:lags], scratch[lags : 2 * lags]
@@ -85,15 +83,15 @@ def apart(
     sums[:] = 0.0
     start = count - window - lags  # where the stretches end, less one
     for back in range(window):
-        sample = newest[back]
-        base = start - back
+        sample, stretch = newest[back], past[start - back : start - back + lags]
         for lag in range(lags):
-            away = sample - past[base + lag]
+            away = sample - stretch[lag]
             squares[lag] += away * away
             sums[lag] += away
     raw, level = 1e30, 1e30
+    marks = odd[start : start + lags]
     for lag in range(lags):
-        if odd[start + lag] == 0:
+        if marks[lag] == 0:
             mean_square = float(squares[lag]) / window
             mean = float(sums[lag]) / window
             raw = min(raw, mean_square)
@@ -106,7 +104,7 @@ def remember(
     v: float, odd: bool, s: Float64Array, held: Tables, one: int, scratch: Float32Array
 ) -> None:
     """Put a sample into the past, and the mean of four into the coarse one."""
-    s[FILL] = push(held.past[one], held.past_odd[one], int(s[FILL]), REACH, v, odd)
+    s[FILL] = push(held.past[one], held.past_odd[one], int(s[FILL]), v, odd)
     s[CSUM] += v
     s[CCOUNT] += 1
     s[CODD] = max(s[CODD], 1.0 if odd else 0.0)
@@ -114,7 +112,7 @@ def remember(
         return
     mean = s[CSUM] / COARSE
     coarse, flags = held.coarse[one], held.coarse_odd[one]
-    s[CFILL] = push(coarse, flags, int(s[CFILL]), COARSE_REACH, mean, s[CODD] > 0)
+    s[CFILL] = push(coarse, flags, int(s[CFILL]), mean, s[CODD] > 0)
     s[CSUM] = s[CCOUNT] = s[CODD] = 0.0
     fill = int(s[CFILL])
     if fill >= 2 * COARSE_WINDOW:
@@ -122,18 +120,20 @@ def remember(
         newest = np.empty(COARSE_WINDOW, np.float32)
         for back in range(COARSE_WINDOW):
             newest[back] = coarse[fill - 1 - back]
-        raw, level = apart(coarse, flags, fill, newest, COARSE_REACH, scratch)
+        raw, level = apart(coarse, flags, fill, newest, scratch)
         if raw < 1e29:
             s[CNEAR] = math.sqrt(raw) / unit + 1e-4
             s[CNEAR_M] = math.sqrt(level) / unit + 1e-4
 
 
 @compiled
-def push(past: Float32Array, odd: UInt8Array, fill: int, reach: int, v: float, flag: bool) -> int:
+def push(past: Float32Array, odd: UInt8Array, fill: int, v: float, flag: bool) -> int:
     """Append; one place stays free for the sample that is being judged."""
-    if fill >= reach + SPARE - 1:
-        past[:reach] = past[fill - reach : fill].copy()
-        odd[:reach] = odd[fill - reach : fill].copy()
+    reach = len(past) - SPARE
+    if fill >= len(past) - 1:
+        for place in range(reach):  # as slices it would take seconds more to compile
+            past[place] = past[fill - reach + place]
+            odd[place] = odd[fill - reach + place]
         fill = reach
     past[fill] = v
     odd[fill] = 1 if flag else 0

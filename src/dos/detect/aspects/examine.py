@@ -120,9 +120,8 @@ def absorb(one: int, sample: Sample, room: Room, stat: Float64Array, rarity: Flo
     if asked[VALUES]:
         learn_value(v, weight, s, recent[RECENT - 1], seen, held.cells[one])
     learn_levels(v, weight, seen, s, recent[RECENT - 1])
-    recent[:-1] = recent[1:]
-    recent[RECENT - 1] = v
-    residual[:-1] = residual[1:]
-    residual[RECENT - 1] = r
+    for place in range(RECENT - 1):
+        recent[place], residual[place] = recent[place + 1], residual[place + 1]
+    recent[RECENT - 1], residual[RECENT - 1] = v, r
     s[FRESH] += 1
     held.seen[one] = seen + 1

@@ -23,11 +23,11 @@ from dos.detect.aspects.state import (
     RECENT,
 )
 from dos.kit.compiled import compiled
-from dos.model.telemetry import Float64Array
+from dos.model.telemetry import Float32Array, Float64Array
 
 
 @compiled
-def surprise(r: float, s: Float64Array, residual: Float64Array, weights: Float64Array) -> float:
+def surprise(r: float, s: Float64Array, residual: Float32Array, weights: Float64Array) -> float:
     """Error of the autoregression, in units of the residual's spread."""
     unit = unit_of(s[ASD], s[LONG] + s[BASE])
     foretold = weights[ORDER]
@@ -41,7 +41,7 @@ def learn_forecast(
     r: float,
     weight: float,
     s: Float64Array,
-    residual: Float64Array,
+    residual: Float32Array,
     weights: Float64Array,
     covariance: Float64Array,
 ) -> None:
@@ -78,7 +78,7 @@ def regress(
     e: float,
     unit: float,
     s: Float64Array,
-    residual: Float64Array,
+    residual: Float32Array,
     weights: Float64Array,
     covariance: Float64Array,
 ) -> None:

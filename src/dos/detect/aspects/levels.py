@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dos.detect.aspects.scale import rate_of, unit_of, within
+from dos.detect.aspects.scale import rate_of, sum_of, unit_of, within
 from dos.detect.aspects.state import (
     BASE,
     EW16,
@@ -31,12 +31,12 @@ from dos.detect.aspects.state import (
     SPREAD,
 )
 from dos.kit.compiled import compiled
-from dos.model.telemetry import Float64Array
+from dos.model.telemetry import Float32Array, Float64Array
 
 
 @compiled
 def levels(
-    v: float, unit: float, s: Float64Array, recent: Float64Array, stat: Float64Array
+    v: float, unit: float, s: Float64Array, recent: Float32Array, stat: Float64Array
 ) -> None:
     """Statistics of the value itself; see `STATISTICS`."""
     fresh, last = s[FRESH], RECENT - 1
@@ -47,18 +47,31 @@ def levels(
     step = abs(v - recent[last])
     stat[OF_LEVEL + 4] = step / unit
     if fresh >= 16:
-        new = (v + recent[last - 2 :].sum()) / 4.0
-        stat[OF_LEVEL + 5] = abs(new - recent[last - 14 : last - 2].sum() / 12.0) / unit
-        stat[OF_LEVEL + 7] = abs(v - np.median(recent[last - 14 :])) / unit
+        new = (v + sum_of(recent[last - 2 :])) / 4.0
+        stat[OF_LEVEL + 5] = abs(new - sum_of(recent[last - 14 : last - 2]) / 12.0) / unit
+        stat[OF_LEVEL + 7] = abs(v - middle_of(recent[last - 14 :])) / unit
     if fresh >= RECENT:
-        new = (v + recent[last - 14 :].sum()) / 16.0
-        stat[OF_LEVEL + 6] = abs(new - recent[last - 62 : last - 14].sum() / 48.0) / unit
+        new = (v + sum_of(recent[last - 14 :])) / 16.0
+        stat[OF_LEVEL + 6] = abs(new - sum_of(recent[last - 62 : last - 14]) / 48.0) / unit
         stat[OF_LEVEL + 8] = abs(new - s[LONG]) / unit
     if fresh >= 40:
         stat[OF_LEVEL + 9] = (s[MOVE8] + (step - s[MOVE8]) / 6.0) / unit + 1e-4
         movement = (s[MOVE32] + (step - s[MOVE32]) / 24.0) / unit
         stat[OF_LEVEL + 10] = movement + 1e-4
         stat[OF_LEVEL + 11] = 1.0 / (movement + 0.003)
+
+
+@compiled
+def middle_of(values: Float32Array) -> float:
+    """Median of an odd, small number of values: sorted by insertion, which compiles quickly."""
+    ordered = np.empty(len(values))
+    for place in range(len(values)):
+        value, at = np.float64(values[place]), place
+        while at > 0 and ordered[at - 1] > value:
+            ordered[at] = ordered[at - 1]
+            at -= 1
+        ordered[at] = value
+    return float(ordered[len(values) // 2])
 
 
 @compiled
@@ -82,14 +95,14 @@ def learn_levels(v: float, weight: float, seen: int, s: Float64Array, last: floa
 
 
 @compiled
-def residuals(r: float, s: Float64Array, residual: Float64Array, stat: Float64Array) -> None:
+def residuals(r: float, s: Float64Array, residual: Float32Array, stat: Float64Array) -> None:
     """Statistics of the seasonal residual."""
     unit, last = unit_of(s[RSPREAD], s[LONG] + s[BASE]), RECENT - 1
     stat[OF_RESIDUAL] = abs(r - s[R60]) / unit
     stat[OF_RESIDUAL + 1] = abs(r - s[RLONG]) / unit
     if s[FRESH] >= RECENT:
-        new = (r + residual[last - 14 :].sum()) / 16.0
-        stat[OF_RESIDUAL + 2] = abs(new - residual[last - 62 : last - 14].sum() / 48.0) / unit
+        new = (r + sum_of(residual[last - 14 :])) / 16.0
+        stat[OF_RESIDUAL + 2] = abs(new - sum_of(residual[last - 62 : last - 14]) / 48.0) / unit
         stat[OF_RESIDUAL + 3] = abs(new - s[RLONG]) / unit
     stat[OF_RESIDUAL + 4] = (s[RMOVE] + (abs(r - residual[last]) - s[RMOVE]) / 24.0) / unit + 1e-4
 

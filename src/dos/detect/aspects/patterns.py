@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from dos.detect.aspects.scale import unit_of
+from dos.detect.aspects.scale import sum_of, unit_of
 from dos.detect.aspects.state import (
     BASE,
     JUDGED,
@@ -27,10 +27,10 @@ from dos.model.telemetry import Float32Array, Float64Array
 
 
 @compiled
-def window_of(v: float, unit: float, recent: Float64Array, out: Float64Array) -> None:
+def window_of(v: float, unit: float, recent: Float32Array, out: Float64Array) -> None:
     """The newest samples, their mean taken off, in units."""
     count = len(out)
-    mean = (v + recent[RECENT - count + 1 :].sum()) / count
+    mean = (v + sum_of(recent[RECENT - count + 1 :])) / count
     for place in range(count - 1):
         out[place] = (recent[RECENT - count + 1 + place] - mean) / unit
     out[count - 1] = (v - mean) / unit
@@ -38,7 +38,7 @@ def window_of(v: float, unit: float, recent: Float64Array, out: Float64Array) ->
 
 @compiled
 def nearest_of(
-    v: float, unit: float, s: Float64Array, recent: Float64Array, patterns: Float32Array
+    v: float, unit: float, s: Float64Array, recent: Float32Array, patterns: Float32Array
 ) -> tuple[float, int]:
     """Squared distance to the nearest of the usual patterns, and which it is."""
     window = np.empty(PATTERN_LENGTH)
@@ -60,7 +60,7 @@ def learn_pattern(
     v: float,
     weight: float,
     s: Float64Array,
-    recent: Float64Array,
+    recent: Float32Array,
     patterns: Float32Array,
     uses: Float32Array,
 ) -> None:

@@ -61,9 +61,9 @@ FIRST = tuple(
 )
 OF_LEVEL, OF_SEASON, OF_RESIDUAL, OF_FORECAST, OF_PATTERN, OF_DISCORD, OF_VALUE = FIRST
 
-BINS = 96
+BINS = 64
 """Of a histogram of logarithms."""
-LOWEST, PER_OCTAVE = -7.0, 6.0
+LOWEST, PER_OCTAVE = -7.0, 4.0
 NEEDED = 30.0
 """Samples in a histogram before it says how rare something is."""
 MEMORY = 20_000.0
@@ -115,8 +115,8 @@ class Tables(NamedTuple):
     scalar: Float64Array
     histogram: Float32Array
     total: Float32Array
-    recent: Float64Array
-    residual: Float64Array
+    recent: Float32Array
+    residual: Float32Array
     profile: Float32Array
     weights: Float64Array
     covariance: Float64Array
@@ -159,8 +159,8 @@ def layout(families: Collection[int]) -> dict[str, Column]:
         "scalar": Column(dtype="<f8", width=SCALARS),
         "histogram": Column(dtype="<f4", width=COUNT * BINS),
         "total": Column(dtype="<f4", width=COUNT),
-        "recent": Column(dtype="<f8", width=RECENT),
-        "residual": Column(dtype="<f8", width=RECENT),
+        "recent": Column(dtype="<f4", width=RECENT),
+        "residual": Column(dtype="<f4", width=RECENT),
         "profile": Column(dtype="<f4", width=3 * SLOTS),
         "weights": Column(dtype="<f8", width=width(FORETOLD, ORDER + 1)),
         "covariance": Column(dtype="<f8", width=width(FORETOLD, (ORDER + 1) ** 2)),

@@ -61,7 +61,7 @@ def learn_value(
     if seen == 0:
         s[LOW] = s[HIGH] = s[MIN] = s[MAX] = v
         s[RUN] = 1.0
-    elif abs(v - last) <= 1e-9 * max(abs(v), abs(last)):
+    elif abs(v - last) <= 1e-6 * max(abs(v), abs(last)):  # `last` is in single precision
         s[RUN] += 1.0
     else:
         s[RUN] = 1.0
@@ -90,5 +90,6 @@ def widen(v: float, s: Float64Array, cells: Float32Array) -> None:
     for cell in range(CELLS):
         centre = low + cell * (high - low) / (CELLS - 1)
         moved[int((centre - below) / (above - below) * (CELLS - 1) + 0.5)] += cells[cell]
-    cells[:] = moved
+    for cell in range(CELLS):
+        cells[cell] = moved[cell]
     s[LOW], s[HIGH] = below, above

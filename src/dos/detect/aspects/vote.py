@@ -4,6 +4,9 @@ The inputs are the rarity of each statistic, the largest few of them together, a
 weighted means of all of these over about 4, 17 and 70 samples: a spike is one sample of many rare
 statistics, a slow trouble is a long stretch of a few slightly rare ones. No input knows the unit
 of the series, its name or its size.
+
+What counts is the lesser of the last two samples' odds: what is real shows in the statistics of
+the sample after it, too, and a single odd one is most often chance.
 """
 
 from __future__ import annotations
@@ -23,9 +26,14 @@ HALF_LIVES = (3.0, 12.0, 48.0)
 _RATES = tuple(1.0 - 0.5 ** (1.0 / half_life) for half_life in HALF_LIVES)
 _SPANS = len(HALF_LIVES)
 _WIDE = COUNT + TOGETHER
+LATELY = _WIDE + COUNT + 3
+"""Input that tells best alone whether something is wrong: the six rarest lately."""
 INPUTS = (1 + _SPANS) * _WIDE
-MEMORY = _SPANS * _WIDE
+BEFORE = _SPANS * _WIDE
+"""Place in the memory of the last sample's odds, behind the means."""
+MEMORY = BEFORE + 1
 """Numbers that are remembered of each series."""
+_TOP = 6
 
 
 class Weights(NamedTuple):
@@ -35,7 +43,7 @@ class Weights(NamedTuple):
     spread: Float64Array
     """`[input]` to standardise with."""
     hidden: Float64Array
-    """`[unit, input]`."""
+    """`[input, unit]`."""
     bias: Float64Array
     """`[unit]`."""
     upper: Float64Array
@@ -47,20 +55,35 @@ class Weights(NamedTuple):
 
 
 @compiled
+def together(rarity: Float64Array, wide: Float64Array) -> None:
+    """The rarities, and the largest few of them together."""
+    top = np.zeros(_TOP)
+    total = 0.0
+    for place in range(COUNT):
+        value = rarity[place]
+        wide[place] = value
+        total += value
+        at = _TOP - 1
+        if value > top[at]:
+            while at > 0 and top[at - 1] < value:
+                top[at] = top[at - 1]
+                at -= 1
+            top[at] = value
+    three = top[0] + top[1] + top[2]
+    wide[COUNT] = top[0]
+    wide[COUNT + 1] = top[1]
+    wide[COUNT + 2] = three / 3.0
+    wide[COUNT + 3] = (three + top[3] + top[4] + top[5]) / 6.0
+    wide[COUNT + 4] = total / COUNT
+
+
+@compiled
 def summed_up(rarity: Float64Array, memory: Float32Array, inputs: Float64Array) -> None:
     """Fill `inputs` for the newest sample; `memory` is as it was before it."""
-    for place in range(COUNT):
-        inputs[place] = rarity[place]
-    ranked = np.sort(rarity)
-    last = COUNT - 1
-    inputs[COUNT] = ranked[last]
-    inputs[COUNT + 1] = ranked[last - 1]
-    inputs[COUNT + 2] = ranked[last - 2 :].mean()
-    inputs[COUNT + 3] = ranked[last - 5 :].mean()
-    inputs[COUNT + 4] = ranked.mean()
+    together(rarity, inputs)
     for span in range(_SPANS):
         for place in range(_WIDE):
-            before = memory[span * _WIDE + place]
+            before = np.float64(memory[span * _WIDE + place])
             inputs[(1 + span) * _WIDE + place] = before + _RATES[span] * (inputs[place] - before)
     for place in range(INPUTS):
         inputs[place] = math.log1p(max(inputs[place], 0.0))
@@ -69,24 +92,26 @@ def summed_up(rarity: Float64Array, memory: Float32Array, inputs: Float64Array) 
 @compiled
 def keep_in_mind(rarity: Float64Array, memory: Float32Array) -> None:
     """Move the means on by one sample."""
-    inputs = np.empty(INPUTS)
-    summed_up(rarity, memory, inputs)
-    for place in range(MEMORY):
-        memory[place] = math.expm1(inputs[_WIDE + place])
+    wide = np.empty(_WIDE)
+    together(rarity, wide)
+    for span in range(_SPANS):
+        for place in range(_WIDE):
+            before = np.float64(memory[span * _WIDE + place])
+            memory[span * _WIDE + place] = before + _RATES[span] * (wide[place] - before)
 
 
 @compiled
 def odds(inputs: Float64Array, weights: Weights) -> float:
     """Log-odds that the sample is abnormal, as far as the examples of the training tell."""
     total = float(weights.offset[0])
-    count = len(inputs)
-    scaled = np.empty(count)
-    for place in range(count):
-        scaled[place] = (inputs[place] - weights.mean[place]) / weights.spread[place]
-        total += weights.straight[place] * scaled[place]
-    for unit in range(len(weights.bias)):
-        inner = float(weights.bias[unit])
-        for place in range(count):
-            inner += weights.hidden[unit, place] * scaled[place]
-        total += weights.upper[unit] * math.tanh(inner)
+    inner = weights.bias.copy()
+    for place in range(len(inputs)):
+        scaled = (inputs[place] - weights.mean[place]) / weights.spread[place]
+        total += weights.straight[place] * scaled
+        # Over units inside, so that the processor's vector units are used.
+        column = weights.hidden[place]
+        for unit in range(len(inner)):
+            inner[unit] += column[unit] * scaled
+    for unit in range(len(inner)):
+        total += weights.upper[unit] * math.tanh(inner[unit])
     return total

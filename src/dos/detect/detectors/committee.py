@@ -2,9 +2,10 @@
 
 Thirty-two statistics (levels, time of day, forecast, patterns, discords, rare values) look at each
 sample, each says how rare that is for this series, and a network with one hidden layer turns these
-rarities, as they are and as they lately were, into log-odds (`dos.detect.aspects.vote`). It was
-trained on series into which anomalies were put (`dos.evaluate.training`); it knows nothing of
-units, names or sizes. A deviation of 6 is what one healthy sample in 10,000 of such series reaches.
+rarities, as they are and as they lately were, into log-odds (`dos.detect.aspects.vote`); the lesser
+of the last two samples' counts, so that one odd sample alone says nothing yet. The network was
+trained on series into which anomalies were put (`dos train vote`); it knows nothing of units, names
+or sizes. A deviation of 6 is what 7 of 10,000 healthy samples of such series reach.
 
     >>> import numpy as np
     >>> from dos.testing.detectors import deviations
@@ -15,21 +16,19 @@ units, names or sizes. A deviation of 6 is what one healthy sample in 10,000 of 
     >>> bool(abs(z[3000:5000]).max() < 4.0), bool(z[5006] < -6.0)
     (True, True)
 
-State: 30 KB a series.
+State: 25 KB a series.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from dos.detect.aspects.state import FAMILIES
 from dos.detect.committee import Aspects, Model, load_model
 from dos.kit.plugins import Plugin
-
-_WEIGHTS = Path(__file__).parent.parent / "aspects" / "vote.npz"
+from dos.ml.card import find
 
 
 class Config(BaseModel):
@@ -37,21 +36,20 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    weights: Path | None = None
-    """Another trained vote than the one that comes along."""
+    model: str = "vote"
+    """Name of a trained vote that comes with DOS, or a folder that `dos train vote` wrote."""
 
 
 class Committee(Aspects):
     """See the module's text."""
 
     def __init__(self, config: Config) -> None:
-        model = _shipped() if config.weights is None else load_model(config.weights)
-        super().__init__("committee", "1", tuple(FAMILIES), model)
+        super().__init__("committee", "2", tuple(FAMILIES), _vote(config.model))
 
 
 @cache
-def _shipped() -> Model:
-    return load_model(_WEIGHTS)
+def _vote(model: str) -> Model:
+    return load_model(find(model))
 
 
 PLUGIN = Plugin(Config, Committee)

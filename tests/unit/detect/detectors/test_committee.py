@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from dos.detect.aspects.rarity import count_in, rarities
 from dos.detect.aspects.state import BINS, COUNT, FAMILIES, STATISTICS
 from dos.detect.aspects.vote import INPUTS
-from dos.detect.committee import Aspects, inputs_of, load_model
-from dos.kit.errors import CorruptDataError
+from dos.detect.committee import Aspects, inputs_of, load_model, save_model
+from dos.kit.errors import CorruptDataError, PermanentError
 from dos.kit.plugins import load
+from dos.ml.card import find, read_card, write_card
 from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Role, SeriesSpec
 from dos.testing.detectors import START, Stream, deviations
@@ -116,14 +118,28 @@ def test_inputs_are_those_of_the_past_only() -> None:
     np.testing.assert_array_equal(whole[:500], part)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "vote.npz"
-    path.write_bytes(b"nothing")
-    with pytest.raises(CorruptDataError):
-        load_model(path)
-    np.savez(path, odds=np.zeros(2))
-    with pytest.raises(CorruptDataError):
-        load_model(path)
+def test_a_folder_that_is_no_vote_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PermanentError):
+        load_model(tmp_path)
+    for content in (b"nothing", (find("vote") / "vote.npz").read_bytes()[:-100]):
+        (tmp_path / "vote.npz").write_bytes(content)
+        write_card(tmp_path, read_card(find("vote")), ("vote.npz",))
+        with pytest.raises(CorruptDataError, match="not a vote"):
+            load_model(tmp_path)
+    model = load_model(find("vote"))
+    fewer = model.weights._replace(hidden=model.weights.hidden[1:])
+    save_model(replace(model, weights=fewer), tmp_path)
+    write_card(tmp_path, read_card(find("vote")), ("vote.npz",))
+    with pytest.raises(CorruptDataError, match="other statistics"):
+        load_model(tmp_path)
+
+
+def test_a_single_odd_sample_does_not_count_before_the_next_one_does() -> None:
+    values = day(2_600)
+    values[2_500] += 80.0
+    z = np.abs(deviations("committee", values))
+    assert z[2_500] <= np.abs(z[2_400:2_500]).max()
+    assert z[2_501] > 3 * np.quantile(z[1_500:2_500], 0.99)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
