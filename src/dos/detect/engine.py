@@ -6,7 +6,9 @@ the series it is a strength, and the strongest counts (`dos.detect.ensemble`). S
 threshold add to the evidence of the series, others take it back. An anomaly starts when the
 evidence reaches `confirm` (so one wild sample never suffices, two very wild or three clear ones
 do), is reported again whenever it became clearly stronger, and ends after `recover` calm samples
-in a row.
+in a row. Detectors that look at windows remember a trouble for a while, so what the detectors that
+watch every series saw ends when these are calm; a close one that lingers over it is not heard
+before it was calm once. What only a close detector saw ends when that is calm.
 An abnormal series hardly learns, so that an incident does not become the new normal; after
 `relearn` samples it is taken as just that and the baseline starts again.
 """
@@ -60,7 +62,7 @@ class DetectConfig(BaseModel):
     """Keys of that detector's own configuration."""
     beside: tuple[str, ...] = ()
     """Further detectors that score every series."""
-    closely: tuple[str, ...] = ()
+    closely: tuple[str, ...] = ("committee",)
     """Detectors that look closer, at more cost, at the series that matter or are suspected."""
     closely_at_most: int = Field(default=2000, ge=0, le=1_000_000)
     """Series that may be watched closely at a time."""
@@ -89,7 +91,7 @@ class DetectKernel:
         self._days_off = DaysOff(calendars or Calendars())
         everyday = Member(config.detector, config.parameters)
         beside = member_list(config.beside, config.options)
-        close = member_list(config.closely, config.options)
+        close = member_list(config.closely, config.options, closely=True)
         self._members: tuple[Member, ...] = (everyday, *beside, *close)
         for member in self._members:
             if isinstance(member.detector, KnowsDaysOff):
@@ -103,7 +105,7 @@ class DetectKernel:
             self._everyday = Everyday(everyday.detector, self._rules, config.threshold)
         self._past = PAST if close else {}
         parts = [f"{one.name}-{one.detector.version}" for one in self._members]
-        self.version = f"4/{'+'.join(parts)}"
+        self.version = f"5/{'+'.join(parts)}"
 
     @property
     def detectors(self) -> tuple[str, ...]:
@@ -224,7 +226,7 @@ class DetectKernel:
 
     def settle(self, state: EngineState, row: Int32Array) -> EngineState:
         """End the abnormal stretch of `row`, which is over for want of samples."""
-        for name in ("abnormal", "evidence", "calm", "streak", "mean"):
+        for name in ("abnormal", "evidence", "calm", "streak", "mean", "plain", "spent"):
             state.engine[name][row] = 0
         return state
 
@@ -240,7 +242,7 @@ class DetectKernel:
 
     def readings(self, state: EngineState) -> Readings:
         """Newest value, expectation, band and score of every row."""
-        return readings_of(state, self._members[0], self._rules)
+        return readings_of(state, self._members[0], self._rules, self._config.threshold)
 
     def watching(self, readings: Readings, row: int) -> tuple[str, ...]:
         """Names of the detectors that watch a row; first the one that says most of it now."""
@@ -315,6 +317,7 @@ class DetectKernel:
     def _look_closely(self, state: EngineState, row: Int32Array) -> None:
         """Those of `row` have a slot now: begin afresh there, with what is known of their past."""
         watching = list(zip(self._members, state.members, strict=True))[self._dense :]
+        state.engine["spent"][row] = False
         for place in state.slot[row].tolist():
             series = state.series[int(cast(Int32Array, state.slots["row"])[place])]
             for member, own in watching:

@@ -175,21 +175,18 @@ def take_rows(t: Table, row: Int32Array, deviation: Float64Array, healthy: BoolA
 
 
 @compiled
-def rarity_rows(t: Table, row: Int32Array, deviation: Float64Array) -> Float64Array:
-    """`rarity` of one deviation of each of `row`; NaN where it is not finite."""
-    out = np.empty(len(row))
-    for k in range(len(row)):
-        if np.isfinite(deviation[k]):
-            out[k] = rarity(tail_of(t, int(row[k])), abs(deviation[k]))
-        else:
-            out[k] = np.nan
-    return out
+def judge_rows(
+    t: Table, row: Int32Array, deviation: Float64Array, wanted: float
+) -> tuple[Float64Array, Float64Array]:
+    """What the tails of `row` say of one deviation of each.
 
-
-@compiled
-def limit_rows(t: Table, row: Int32Array, wanted: float) -> Float64Array:
-    """The deviation of each of `row` that is as rare as `wanted`."""
-    out = np.empty(len(row))
+    Returns:
+        `[sample]` the deviation that a share `wanted` of samples reaches, and the rarity of the
+        one at hand; NaN where that is not finite.
+    """
+    limit, rare = np.empty(len(row)), np.empty(len(row))
     for k in range(len(row)):
-        out[k] = deviation_at(tail_of(t, int(row[k])), wanted)
-    return out
+        tail = tail_of(t, int(row[k]))
+        limit[k] = deviation_at(tail, wanted)
+        rare[k] = rarity(tail, abs(deviation[k])) if np.isfinite(deviation[k]) else np.nan
+    return limit, rare

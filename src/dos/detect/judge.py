@@ -172,9 +172,16 @@ def lasting_after(r: Rules, lasting: float, lingering: bool, distance: float) ->
 
 @compiled
 def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
+    """`decide_by` where the same strength begins and ends an anomaly."""
+    return decide_by(r, rows, i, strength, strength, at)
+
+
+@compiled
+def decide_by(r: Rules, rows: Rows, i: int, strength: float, easing: float, at: int) -> int:
     """Move evidence and hysteresis of row `i`; what changed.
 
-    One sample never gives more than 2, so that it takes two at least.
+    One sample never gives more than 2, so that it takes two at least. `easing` is the strength
+    that has to become calm for an anomaly to end.
     """
     beyond = strength >= 1.0
     before = np.float64(rows.evidence[i])
@@ -190,7 +197,7 @@ def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
             rows.reported[i] = strength
             return STARTED
         return NOTHING
-    rows.calm[i] = rows.calm[i] + 1 if strength < r.calm else 0
+    rows.calm[i] = rows.calm[i] + 1 if easing < r.calm else 0
     rows.streak[i] += 1
     exhausted = rows.streak[i] >= r.relearn
     if exhausted or rows.calm[i] >= r.recover:
@@ -205,14 +212,19 @@ def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
 
 @compiled
 def decide_rows(
-    r: Rules, rows: Rows, row: Int32Array, strength: Float64Array, at: Int64Array
+    r: Rules,
+    rows: Rows,
+    row: Int32Array,
+    strength: Float64Array,
+    easing: Float64Array,
+    at: Int64Array,
 ) -> Int32Array:
-    """`decide` for one sample of each of `row`; what changed, `[sample]`."""
+    """`decide_by` for one sample of each of `row`; what changed, `[sample]`."""
     changed = np.zeros(len(row), np.int32)
     for k in range(len(row)):
         i = whole(row[k])
         if rows.abnormal[i] or strength[k] >= 1.0 or rows.evidence[i] > 0.0:
-            changed[k] = decide(r, rows, i, np.float64(strength[k]), whole(at[k]))
+            changed[k] = decide_by(r, rows, i, strength[k], easing[k], whole(at[k]))
     return changed
 
 
@@ -301,4 +313,25 @@ def weigh_rows(  # noqa: PLR0917  compiled functions know no keyword-only argume
         distance[k] = distance_of(side, said.deviation[k])
         known = np.float64((before if rows.evidence[row[k]] > 0.0 else tail)[own[k]])
         limit[k] = limit_of(r, side, known, said.sigma[k], said.sure[k])
+    return distance, limit
+
+
+@compiled
+def weigh_close(
+    rows: Rows, row: Int32Array, said: Opinions, fitted: Float64Array, least: float
+) -> tuple[Float64Array, Float64Array]:
+    """Distance and threshold of one sample of each of `row` by a detector that looks closely.
+
+    Args:
+        rows: Columns of the engine.
+        row: `[sample]` rows of the engine.
+        said: What the detector says.
+        fitted: `[sample]` the deviation that is as rare as wanted.
+        least: The lowest threshold.
+    """
+    distance, limit = np.empty(len(row)), np.empty(len(row))
+    for k in range(len(row)):
+        side = side_of(rows, whole(row[k]))
+        distance[k] = distance_of(side, said.deviation[k])
+        limit[k] = (least if said.sure[k] else max(least, fitted[k])) * side.scale
     return distance, limit

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dos.detect import evt
 from dos.detect.base import Detector, Scored
 from dos.detect.columns import Column, Columns
 from dos.kit.plugins import load
@@ -24,6 +25,11 @@ _TAILS = {
     "tail_before": Column(dtype="<f4", initial=4.0),
     "straying": Column(dtype="|b1", initial=False),
 }
+_CLOSE_TAILS = {
+    **evt.LAYOUT,
+    "rarity": Column(dtype="<f8", initial=float("nan")),
+}
+"""Beside the fitted tail, how rare the newest sample is by it."""
 
 Options = Mapping[str, Mapping[str, float | int | str | bool]]
 
@@ -35,7 +41,8 @@ class MemberState:
     own: Columns
     """The detector's columns."""
     tails: Columns
-    """How far healthy samples stray by its measure."""
+    """How far healthy samples stray by its measure: a quantile, or for those that look closely
+    a fitted tail (`dos.detect.evt`)."""
 
     def grow(self, count: int) -> None:
         """Add `count` rows."""
@@ -59,20 +66,24 @@ class Member:
     Args:
         name: A file of `dos/detect/detectors`.
         parameters: Keys of its own configuration.
+        closely: Whether it looks closely.
     """
 
     def __init__(
         self,
         name: str,
         parameters: Mapping[str, float | int | str | bool],
+        *,
+        closely: bool = False,
     ) -> None:
         plugin = load(ROOM, name)
         self.detector: Detector = plugin.build(plugin.config(**parameters))
         self.name = self.detector.name
+        self._tails = _CLOSE_TAILS if closely else _TAILS
 
     def create(self) -> MemberState:
         """State of no series."""
-        return MemberState(own=Columns(self.detector.layout()), tails=Columns(_TAILS))
+        return MemberState(own=Columns(self.detector.layout()), tails=Columns(self._tails))
 
     def load(self, data: bytes) -> MemberState:
         """What `MemberState.dump` wrote.
@@ -83,7 +94,7 @@ class Member:
         stop = 8 + int.from_bytes(data[:8], "little")
         return MemberState(
             own=Columns.load(self.detector.layout(), data[8:stop]),
-            tails=Columns.load(_TAILS, data[stop:]),
+            tails=Columns.load(self._tails, data[stop:]),
         )
 
     def begin_anew(self, state: MemberState, row: Int32Array, series: Sequence[Series]) -> None:
@@ -125,6 +136,8 @@ class Said:
         return out
 
 
-def member_list(names: Sequence[str], options: Options) -> tuple[Member, ...]:
+def member_list(
+    names: Sequence[str], options: Options, *, closely: bool = False
+) -> tuple[Member, ...]:
     """The members of those names."""
-    return tuple(Member(name, options.get(name, {})) for name in names)
+    return tuple(Member(name, options.get(name, {}), closely=closely) for name in names)

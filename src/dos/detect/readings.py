@@ -12,6 +12,7 @@ from dos.detect.ensemble import score_of
 from dos.detect.judge import Opinions, Rules, weigh_rows
 from dos.detect.members import Member
 from dos.detect.state import EngineState
+from dos.detect.thresholds import ThresholdConfig, rarity
 from dos.model.anomaly import Findings
 from dos.model.telemetry import (
     BoolArray,
@@ -39,6 +40,8 @@ class Readings:
     """The detector that says most of the newest sample, by its place in the kernel's list."""
     closely: BoolArray
     """Whether the series is watched closely."""
+    rarity: Float64Array
+    """Share of the series' healthy samples that are at least as strange, by that detector."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,9 @@ class Watcher:
     bytes_per_series: float
 
 
-def readings_of(state: EngineState, everyday: Member, rules: Rules) -> Readings:
+def readings_of(
+    state: EngineState, everyday: Member, rules: Rules, config: ThresholdConfig
+) -> Readings:
     """Newest value, expectation, band and score of every row; the band is the everyday one."""
     engine, own = state.engine, state.members[0].own
     row = np.arange(len(engine), dtype=np.int32)
@@ -74,7 +79,18 @@ def readings_of(state: EngineState, everyday: Member, rules: Rules) -> Readings:
         abnormal=cast(BoolArray, engine["abnormal"]).copy(),
         detector=cast(UInt8Array, engine["leader"]).copy(),
         closely=state.slot >= 0,
+        rarity=_rarities(state, rarity(config, strength)),
     )
+
+
+def _rarities(state: EngineState, rare: Float64Array) -> Float64Array:
+    """`rare`, `[series]`, but what a close detector says where that says most."""
+    leader = cast(UInt8Array, state.engine["leader"])
+    for place, member in enumerate(state.members):
+        if "rarity" in member.tails.names:
+            mine = np.flatnonzero(leader == place)
+            rare[mine] = member.tails["rarity"][state.slot[mine]]
+    return rare
 
 
 def merged(found: Sequence[Findings]) -> Findings:

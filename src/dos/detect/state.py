@@ -38,9 +38,12 @@ LAYOUT = {
     "sigma": Column(dtype="<f4", initial=NAN),
     "strength": Column(dtype="<f4", initial=NAN),
     "leader": Column(dtype="|u1"),
+    "plain": Column(dtype="|b1", initial=False),
+    "spent": Column(dtype="|b1", initial=False),
     **closely.ROWS,
 }
-"""Columns of the engine itself."""
+"""Columns of the engine itself. `plain`: those that watch every series see, or saw, the anomaly
+that goes on; `spent`: a close detector lingers over one that has ended."""
 
 PAST = {
     "recent": Column(dtype="<f4", width=RECENT),

@@ -10,6 +10,9 @@ What lasts is stranger than what is over at once. So the mean of the last few de
 beside the single ones, as a control chart with exponential weights does (Roberts, *Control chart
 tests based on geometric moving averages*, Technometrics 1, 1959), with a quantile and a threshold
 of its own, which are lower. The stronger of the two counts.
+
+A detector that looks closely is judged by the fitted tail of its own past deviations
+(`dos.detect.evt`): its threshold is what a stated share of healthy samples reaches.
 """
 
 from __future__ import annotations
@@ -34,12 +37,17 @@ class ThresholdConfig(BaseModel):
     """Robust sigmas that the mean of the last samples needs at least."""
     lasting_half_life: float = Field(default=4.0, ge=1, le=1000)
     """Samples after which half of that mean is of newer ones."""
+    closely: float = Field(default=4.0, gt=0, le=100)
+    """Deviation that a detector that looks closely needs at least."""
+    risk: float = Field(default=0.002, gt=0, lt=0.02)
+    """Share of healthy samples that may reach the threshold of such a detector; one of them alone
+    is no anomaly."""
     rate: float = Field(default=0.15, gt=0, le=2)
     """Size of an upward step, in log units; smaller is steadier and slower."""
 
 
 def rarity(config: ThresholdConfig, strength: Float64Array) -> Float64Array:
-    """Share of healthy samples that are as strong, were the tail beyond its quantile exponential.
+    """Share of healthy samples as strong to the everyday detector, were the tail exponential.
 
     A share `1 - tail` lies beyond the tracked quantile, and the threshold is `margin` times it.
 

@@ -328,5 +328,5 @@ def test_it_is_known_who_watches_what_at_which_cost() -> None:
 
 
 def test_state_of_the_everyday_tier_is_small() -> None:
-    watch = Watch(*ALL)
+    watch = Watch(*ALL, config=DetectConfig(closely=()))
     assert watch.host.states[0].nbytes / len(ALL) < 512

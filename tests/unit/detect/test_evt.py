@@ -15,13 +15,12 @@ from dos.detect.evt import (
     Tail,
     deviation_at,
     fit,
-    limit_rows,
+    judge_rows,
     rarity,
-    rarity_rows,
     table_of,
     take_rows,
 )
-from dos.model.telemetry import Float64Array
+from dos.model.telemetry import Float64Array, Int32Array
 
 SAMPLES = 20_000
 KINDS = ("normal", "exponential", "student")
@@ -37,6 +36,14 @@ def draws(kind: str, size: tuple[int, ...], seed: int = 1) -> Float64Array:
     }
     out: Float64Array = made[kind]()
     return out
+
+
+def limit_rows(table: Table, row: Int32Array, wanted: float) -> Float64Array:
+    return judge_rows(table, row, np.zeros(len(row)), wanted)[0]
+
+
+def rarity_rows(table: Table, row: Int32Array, deviation: Float64Array) -> Float64Array:
+    return judge_rows(table, row, deviation, 1e-3)[1]
 
 
 def learned(kind: str, series: int = 20, samples: int = SAMPLES) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from dos.evaluate.series import candidates
 from dos.evaluate.series.card import ALL, DETECT_CARD, DetectCard
 from dos.evaluate.series.files import LabelledSeries, discover, published, read_all
 from dos.evaluate.series.run import DetectOptions, DetectProgress, run_detect, write_scores
-from dos.evaluate.series.scorer import OneByOne, Scored
+from dos.evaluate.series.scorer import Given, OneByOne, Scored
 from dos.evaluate.series.scorers.sigma import EwmaSigma
-from dos.evaluate.series.tables import summary, tables
+from dos.evaluate.series.tables import reliability_table, summary, tables
 from dos.evaluate.series.vus import areas, main_period
 from dos.kit.clock import ManualClock
 from dos.kit.errors import ConfigError, PermanentError
@@ -106,6 +107,36 @@ def test_a_scorer_without_a_name_is_measured_in_this_process(folder: Path) -> No
     )
     assert (tried.name, tried.series, tried.figures) == ("tried", named.series, named.figures)
     assert tried.at_recall == named.at_recall
+
+
+class Honest:
+    """Calls healthy points as rare as they are, and those of the anomaly rarer than anything."""
+
+    def score_all(self, fleet: Sequence[Given]) -> list[Scored]:
+        rng = np.random.default_rng(5)
+        said: list[Scored] = []
+        for one in fleet:
+            rarity = rng.uniform(size=len(one.values))
+            rarity[SPIKE - 2 : SPIKE + 8] = 0.0
+            none = np.zeros(len(rarity))
+            said.append(Scored(score=none, alarm=none > 0, rarity=rarity))
+        return said
+
+
+def test_claims_about_rarity_are_checked_on_healthy_points(folder: Path) -> None:
+    series = [one for one in read_all(discover([folder])) if one.group == "WSD"]
+    card = dos.evaluate.series.run.measure("honest", Honest(), series)
+    assert [row.group for row in card.reliability] == [ALL] * 3 + ["WSD"] * 3
+    for row in card.reliability:
+        # Each of the two has 799 points behind its prefix, 26 of them in or near the anomaly.
+        assert row.claim.samples == 2 * (799 - 26)
+        assert row.claim.lower <= row.claim.claimed <= row.claim.upper
+    table = reliability_table(card)
+    assert table.header[2:] == ("0.01", "0.001", "0.0001")
+    assert [row[0] for row in table.rows] == [ALL, "WSD"]
+    silent = measure(folder, "3-sigma").detectors[0]
+    assert silent.reliability == ()
+    assert reliability_table(silent).rows == ()
 
 
 def test_scores_are_written_for_every_row_of_the_file(folder: Path, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from pydantic import TypeAdapter
 
+from dos.detect.calibrate import Reliability, reliability
 from dos.evaluate.bench.resample import Estimate, Flown
-from dos.evaluate.series.events import EventScore, Judged, OperatingPoint, at_recall
+from dos.evaluate.series.events import EventScore, Judged, OperatingPoint, at_recall, away
 from dos.evaluate.series.files import LabelledSeries
 from dos.evaluate.series.scorer import Leak
 from dos.evaluate.series.vus import Areas
@@ -24,6 +25,8 @@ RECALL = 0.6
 """Event recall at which false alarms of detectors are compared, unless said otherwise."""
 ALL = "all"
 """Name of the group of all series."""
+CLAIMS = (1e-2, 1e-3, 1e-4)
+"""Rarities that are checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,6 +42,8 @@ class Outcome:
     """`[injected event]` whether the alarm found it, where events are known."""
     score: Float64Array
     """`[n]`."""
+    rarity: Float64Array | None = None
+    """`[n]` share of healthy samples said to be at least as strange, if it says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,14 @@ class ShapeRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityRow:
+    """Whether a claim about rarity came true on the healthy points of a group."""
+
+    group: str
+    claim: Reliability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorCard:
     """One detector."""
 
@@ -119,6 +132,8 @@ class DetectorCard:
     """Where it looked ahead; empty if it did not, or was not checked."""
     series: tuple[SeriesRow, ...]
     shapes: tuple[ShapeRow, ...]
+    reliability: tuple[ReliabilityRow, ...] = ()
+    """By group, all series first; empty of a detector that claims nothing."""
 
     def of(self, group: str) -> Figures:
         """The figures of one group."""
@@ -208,6 +223,7 @@ def detector_card(
         leaks=tuple(leaks),
         series=tuple(_row(series[one.series], one) for one in outcomes),
         shapes=_shapes(series, outcomes),
+        reliability=_reliability(series, outcomes, groups),
     )
 
 
@@ -296,4 +312,25 @@ def _shapes(series: Sequence[LabelledSeries], outcomes: Sequence[Outcome]) -> tu
     return tuple(
         ShapeRow(shape=shape, injected=injected, found=found)
         for shape, (injected, found) in sorted(counts.items())
+    )
+
+
+def _reliability(
+    series: Sequence[LabelledSeries], outcomes: Sequence[Outcome], groups: Sequence[str]
+) -> tuple[ReliabilityRow, ...]:
+    """Claims against what was seen, behind the prefixes and away from anomalies."""
+    said: dict[str, list[Float64Array]] = {name: [] for name in groups}
+    for one in outcomes:
+        if one.rarity is not None:
+            of = series[one.series]
+            quiet = away(of.labels[of.prefix :])
+            said[of.group].append(one.rarity[of.prefix :][quiet])
+    if not any(said.values()):
+        return ()
+    pooled = {ALL: [part for parts in said.values() for part in parts], **said}
+    return tuple(
+        ReliabilityRow(group=group, claim=claim)
+        for group, parts in pooled.items()
+        if parts
+        for claim in reliability(np.concatenate(parts), CLAIMS)
     )

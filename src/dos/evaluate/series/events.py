@@ -129,6 +129,11 @@ def merged(first: Int64Array, last: Int64Array) -> tuple[Int64Array, Int64Array]
     return first[np.concatenate([[True], apart])], last[np.concatenate([apart, [True]])]
 
 
+def away(labels: BoolArray) -> BoolArray:
+    """`[n]` whether a point is neither in an anomaly nor within its grace."""
+    return ~_near(len(labels), *merged(*stretches(labels)))
+
+
 def _owners(first: Int64Array, last: Int64Array, begins: Int64Array) -> Int64Array:
     """`[alarm]` number of the anomaly that an alarm belongs to, -1 for none."""
     if not len(first):

@@ -297,6 +297,7 @@ def _judged(detector: str, place: int, series: LabelledSeries, scored: Scored) -
             for event in series.events
         ),
         score=scored.score,
+        rarity=scored.rarity,
     )
 
 

@@ -40,6 +40,9 @@ class Scored:
     """`[n]` finite, larger where more anomalous; one scale for all series."""
     alarm: BoolArray
     """`[n]` whether it would have an alarm on, at its own threshold and with its own patience."""
+    rarity: Float64Array | None = None
+    """`[n]` share of healthy samples that it says are at least as strange; NaN where it does not
+    know. None: it makes no such claim."""
 
 
 class StreamScorer(Protocol):

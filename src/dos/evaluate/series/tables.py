@@ -22,6 +22,7 @@ def tables(card: DetectCard, *, details: bool = False) -> tuple[TextTable, ...]:
     chosen.append(shapes_table(card))
     if details:
         chosen += [groups_table(one) for one in card.detectors]
+        chosen += [reliability_table(one) for one in card.detectors]
         chosen.append(series_table(card))
     return tuple(one for one in chosen if one.rows)
 
@@ -128,6 +129,25 @@ def groups_table(detector: DetectorCard) -> TextTable:
         rows=tuple(
             (one.group, str(one.series), str(one.anomalies), *_event_cells(one))
             for one in detector.figures
+        ),
+    )
+
+
+def reliability_table(detector: DetectorCard) -> TextTable:
+    """How often healthy points were as rare as one detector said."""
+    claims = list(dict.fromkeys(row.claim.claimed for row in detector.reliability))
+    groups = list(dict.fromkeys(row.group for row in detector.reliability))
+    by_group = {
+        group: [row.claim for row in detector.reliability if row.group == group] for group in groups
+    }
+    return TextTable(
+        title=f"Rarity as {detector.name} claims it, and as it was",
+        note="Share of healthy points, behind the prefixes and away from anomalies, that were said "
+        "to be as rare as this or rarer; were the claim true, it would be the column's head.",
+        header=("", "points", *(f"{one:g}" for one in claims)),
+        rows=tuple(
+            (group, f"{rows[0].samples:,}", *(f"{one.seen:.2g}" for one in rows))
+            for group, rows in by_group.items()
         ),
     )
 

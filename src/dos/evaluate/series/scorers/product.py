@@ -44,6 +44,7 @@ class Product:
         prefix = np.array([one.prefix for one in fleet])
         step = np.array([round(one.step_s * SECOND) for one in fleet], np.int64)
         score, alarm = np.zeros(table.shape), np.zeros(table.shape, np.bool_)
+        rarity = np.full(table.shape, np.nan)
         for tick in range(longest):
             for which, history in ((tick < prefix, True), (tick >= prefix, False)):
                 row = np.flatnonzero(which & (tick < length)).astype(np.int32)
@@ -55,15 +56,22 @@ class Product:
                         history=history,
                     )
                     state, _ = self._kernel.step(state, batch)
-            self._read(state, score[tick], alarm[tick])
+            self._read(state, score[tick], alarm[tick], rarity[tick])
         return [
-            Scored(score=score[:count, place].copy(), alarm=alarm[:count, place].copy())
+            Scored(
+                score=score[:count, place].copy(),
+                alarm=alarm[:count, place].copy(),
+                rarity=rarity[:count, place].copy(),
+            )
             for place, count in enumerate(length.tolist())
         ]
 
-    def _read(self, state: EngineState, score: Float64Array, alarm: BoolArray) -> None:
-        """Score and alarm of every row as they are now; a series that is not judged yet has 0."""
+    def _read(
+        self, state: EngineState, score: Float64Array, alarm: BoolArray, rarity: Float64Array
+    ) -> None:
+        """Score, alarm and rarity of every row now; a series that is not judged yet scores 0."""
         readings = self._kernel.readings(state)
+        rarity[:] = readings.rarity
         score[:] = np.nan_to_num(readings.score, nan=0.0)
         alarm[:] = readings.abnormal
 
