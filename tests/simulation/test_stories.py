@@ -108,14 +108,8 @@ def test_a_memory_leak_where_users_come_in_has_its_root_there(seed: int) -> None
     played.expect(EVER, incident(root="frontend"))
 
 
-@pytest.mark.parametrize(
-    ("target", "seed"),
-    cases(
-        ["catalog-db", "payment-service", "shop-db"],
-        ("catalog-db", 1),
-        "a machine that works harder is part of the incident",
-    ),
-)
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("target", ["catalog-db", "payment-service", "shop-db"])
 def test_a_cascade_is_one_incident_with_its_root_deep_down(target: str, seed: int) -> None:
     played = (
         story(seed=seed)

@@ -43,6 +43,7 @@ from dos.incidents.waves import (
     owned_with_load,
     roots_of,
     sinks,
+    without_spare,
 )
 from dos.kit.clock import SECOND, Millis
 from dos.model.anomaly import Anomaly
@@ -264,6 +265,9 @@ class Correlator:
             hosts.sort(key=lambda one: (self._wave(one).at, one.id), reverse=True)
             own = self._own(there, hosts, abnormal, graph, near, now) if hosts else set(cluster)
             joining = {entity: news for entity, news in there.items() if entity not in own}
+            if hosts:
+                late = self._wave(hosts[0]).at + self._config.together * SECOND
+                joining = without_spare(joining, graph, late)
             if joining:
                 changed += self._join(hosts[0], joining, graph, now)
             alone = {entity: news for entity, news in there.items() if entity in own}

@@ -91,8 +91,13 @@ def keeps_open(anomaly: Anomaly) -> bool:
 
     What goes along with others does not keep it open, nor does a processor with time to spare.
     """
+    return not anomaly.goes_along and not is_spare(anomaly)
+
+
+def is_spare(anomaly: Anomaly) -> bool:
+    """Whether it is a processor that works harder than usual and has time to spare."""
     busy = anomaly.role is Role.SATURATION and anomaly.direction is Direction.ABOVE
-    return not anomaly.goes_along and not (busy and _has_room(anomaly))
+    return busy and _has_room(anomaly)
 
 
 def _is_mild(anomaly: Anomaly) -> bool:

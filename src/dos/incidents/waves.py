@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dos.incidents.corroborate import Signal, is_load, is_strong, signal_of, strength_of
+from dos.incidents.corroborate import Signal, is_load, is_spare, is_strong, signal_of, strength_of
 from dos.kit.clock import Millis
 from dos.model.anomaly import Anomaly
 from dos.model.graph import GraphSnapshot
@@ -197,6 +197,21 @@ def _ill_below(
         if _is_ill(one)
         and (callee not in graph.machines or callee in wave.origins or is_strong(one))
     ]
+
+
+def without_spare(
+    news: Mapping[EntityId, list[Anomaly]], graph: GraphSnapshot, late: float
+) -> dict[EntityId, list[Anomaly]]:
+    """`news` without machines that work a little harder since after `late`, ms, and could more.
+
+    That is what machines are for while people repeat what failed; it accuses nobody.
+    """
+    return {
+        entity: there
+        for entity, there in news.items()
+        if entity not in graph.machines
+        or any(one.started_at <= late or is_strong(one) or not is_spare(one) for one in there)
+    }
 
 
 def is_apart(

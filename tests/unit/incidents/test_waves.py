@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dos.incidents.correlate import Correlator
@@ -203,6 +205,23 @@ def test_a_machine_that_works_a_little_harder_is_no_cause(strength: float, incid
     )
     timeline.ticks(range(100, 130, 5))
     assert len(timeline.correlator.open) == incidents
+
+
+@pytest.mark.parametrize(
+    ("seconds", "strength", "observed", "joins"),
+    [(8, 1.1, 0.6, True), (80, 1.1, 0.6, False), (80, 3, 0.6, True), (80, 1.1, 0.9, True)],
+)
+def test_nobody_is_told_of_a_machine_with_time_to_spare(
+    seconds: float, strength: float, observed: float, joins: bool
+) -> None:
+    timeline = Timeline(hosted("stock-db", SHOP))
+    timeline.begin(anomaly("cart", 0, ERRORS, strength=4), anomaly("cart", 0, LATENCY, strength=4))
+    timeline.tick(5)
+    busy = anomaly("node", seconds, SATURATION, metric="cpu_usage", strength=strength)
+    timeline.begin(replace(busy, observed=observed, expected=0.5))
+    timeline.ticks(range(85, 100, 5))
+    told = {name for one in timeline.correlator.open for name in one.entities}
+    assert ("node" in told) is joins
 
 
 def test_side_effects_that_nobody_feels_join() -> None:
