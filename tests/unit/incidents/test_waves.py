@@ -209,7 +209,7 @@ def test_a_machine_that_works_a_little_harder_is_no_cause(strength: float, incid
 
 @pytest.mark.parametrize(
     ("seconds", "strength", "observed", "joins"),
-    [(8, 1.1, 0.6, True), (80, 1.1, 0.6, False), (80, 3, 0.6, True), (80, 1.1, 0.9, True)],
+    [(8, 1.1, 0.6, True), (80, 1.1, 0.6, False), (80, 1.1, 0.9, True)],
 )
 def test_nobody_is_told_of_a_machine_with_time_to_spare(
     seconds: float, strength: float, observed: float, joins: bool
