@@ -424,7 +424,8 @@ class Correlator:
         )
         self._state.incidents[incident.id] = incident
         self._state.waves[incident.id] = Wave(
-            origins=tuple(sorted(sinks(graph, felt or set(news)))),
+            # What nobody feels yet begins wherever it shows: a leak in its machine's memory, too.
+            origins=tuple(sorted(sinks(graph, felt) if felt else news)),
             at=max(anomaly.started_at for anomaly in anomalies),
             signals=tuple(sorted({signal_of(anomaly) for anomaly in anomalies})),
             apart=tuple(sorted(one.id for one in hosts)),

@@ -224,6 +224,17 @@ def test_nobody_is_told_of_a_machine_with_time_to_spare(
     assert ("node" in told) is joins
 
 
+def test_what_comes_of_a_leak_is_part_of_it() -> None:
+    timeline = Timeline(hosted("stock-db", SHOP))
+    timeline.begin(anomaly("cart", 0, SATURATION, metric="memory_usage", strength=3))
+    timeline.begin(anomaly("node", 3, SATURATION, metric="memory_usage", strength=1.5))
+    timeline.ticks(range(5, 65, 5))
+    assert len(timeline.correlator.open) == 1
+    timeline.begin(anomaly("cart", 120, ERRORS, strength=9), anomaly("cart", 120, LATENCY))
+    timeline.ticks(range(125, 140, 5))
+    assert len(timeline.correlator.open) == 1
+
+
 def test_side_effects_that_nobody_feels_join() -> None:
     timeline = broken_cart()
     timeline.begin(anomaly("stock", 200, SATURATION, strength=1.5))
