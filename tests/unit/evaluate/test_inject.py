@@ -138,7 +138,14 @@ def test_the_better_model_is_promoted_and_the_worse_is_not() -> None:
         )
 
     past = injected(calm())
-    deaf = figures(fly(past, settings(confirm=60.0)))
     usual = figures(fly(past, settings()))
+    deaf = figures(fly(past, settings(threshold={"minimum": 60.0})))
     assert judge(deaf, usual).better
-    assert not judge(usual, deaf).better
+    worse = judge(usual, deaf)
+    assert not worse.better
+    assert "instead of" in worse.reasons[0]
+    slow = figures(fly(past, settings(confirm=60.0)))
+    earlier = judge(slow, usual)
+    assert earlier.better
+    assert "earlier" in earlier.reasons[0]
+    assert not judge(usual, slow).better
