@@ -31,14 +31,16 @@ class Columns:
         self._layout = dict(layout)
         self._rows = 0
         self._arrays: dict[str, npt.NDArray[np.generic]] = {}
+        self._in_use: dict[str, npt.NDArray[np.generic]] = {}
         self._reserve(64)
+        self._show()
 
     def __len__(self) -> int:
         return self._rows
 
     def __getitem__(self, name: str) -> npt.NDArray[np.generic]:
         """The column's rows in use, as a view; valid until the next `grow`."""
-        return self._arrays[name][: self._rows]
+        return self._in_use[name]
 
     @property
     def names(self) -> Collection[str]:
@@ -50,6 +52,7 @@ class Columns:
         if self._rows + count > self._capacity:
             self._reserve(max(2 * self._rows, self._rows + count))
         self._rows += count
+        self._show()
 
     def reset(self, row: int) -> None:
         """Give `row` its initial values again."""
@@ -62,6 +65,7 @@ class Columns:
         made._layout = self._layout
         made._rows = made._capacity = stop - first
         made._arrays = {name: array[first:stop] for name, array in self._arrays.items()}
+        made._show()
         return made
 
     @property
@@ -111,6 +115,10 @@ class Columns:
             msg = f"The detection state cannot be read: {error}."
             raise CorruptDataError(msg) from error
         return columns
+
+    def _show(self) -> None:
+        """Cut the rows in use out of all columns, which are asked for much more often."""
+        self._in_use = {name: array[: self._rows] for name, array in self._arrays.items()}
 
     def _reserve(self, capacity: int) -> None:
         self._capacity = capacity

@@ -16,9 +16,10 @@ from dos.detect.base import Detector
 from dos.detect.columns import Columns
 from dos.detect.ensemble import score_of
 from dos.detect.ewma import Settings, Table
-from dos.detect.fused import Batch, Found, Newest, Plan, run
+from dos.detect.ferry import Batch, Newest
+from dos.detect.fused import Found, Plan, run
 from dos.detect.judge import ENDED, EXHAUSTED, Rules
-from dos.detect.lanes import WIDTH, Pace
+from dos.detect.lanes import FIELDS, WIDTH, Pace
 from dos.detect.state import EngineState
 from dos.detect.thresholds import ThresholdConfig, rarity
 from dos.model.anomaly import Findings
@@ -116,7 +117,8 @@ class Everyday:
         plan = Plan(self._detector.settings, self._rules, self._pace, history)
         newest = Newest._make(state.engine[name] for name in Newest._fields)
         table = self._detector.table(state.detector)
-        first, count = run(table, state.rows(), newest, found, plan, batch, first)
+        lane = np.zeros(FIELDS * WIDTH)
+        first, count = run(table, state.rows(), newest, found, plan, batch, first, lane)
         return found, count, first
 
     def _findings(self, state: EngineState, batch: Batch, found: Found, count: int) -> Findings:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dos.detect.lanes import HALF, MAX_DEVIATION, MEAN_TO_SIGMA, TINY
+from dos.detect.lanes import HALF, MAX_DEVIATION, MEAN_TO_SIGMA, THIRD, TINY
 from dos.kit.clock import HOUR
-from dos.kit.compiled import compiled
+from dos.kit.compiled import compiled, lean
 from dos.model.telemetry import (
     BoolArray,
     Float32Array,
@@ -154,19 +154,19 @@ real = np.float64
 """A number of any precision as one of double precision."""
 
 
-@compiled
+@lean
 def whole(x: int) -> int:
     """A whole number of any width as one of 64 bits."""
     return int(x) + 0
 
 
-@compiled
+@lean
 def _single(x: float) -> float:
     """Rounded as a single-precision column rounds it."""
     return real(np.float32(x))
 
 
-@compiled
+@lean
 def scaled_of(value: float, log: bool) -> float:
     """A value on the scale of judgement."""
     if log:
@@ -174,7 +174,7 @@ def scaled_of(value: float, log: bool) -> float:
     return min(max(value, -LARGEST), LARGEST)
 
 
-@compiled
+@lean
 def bin_of(days_off: UInt8Array, who: Who, hour: int) -> int:
     """Which of the 48 hours of the shape: 0-23 on working days, 24-47 on days off (UTC).
 
@@ -190,7 +190,7 @@ def bin_of(days_off: UInt8Array, who: Who, hour: int) -> int:
     return hour % 24 + (BINS if off else 0)
 
 
-@compiled
+@lean
 def _height(
     shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, at: int
 ) -> tuple[bool, float, float]:
@@ -205,19 +205,19 @@ def _height(
     return True, low + share * rise, rise
 
 
-@compiled
+@lean
 def is_near(base: Base, at: int) -> bool:
     """Whether the sample lies in the same half hour as the one before, so that `rise` holds."""
     return at // HALF == base.last // HALF
 
 
-@compiled
+@lean
 def near(base: Base, at: int) -> Drift:
     """How the shape moved the level since the last sample, within half an hour."""
     return Drift(True, base.rise * (real(at - base.last) * _PER_HOUR))
 
 
-@compiled
+@lean
 def far(
     shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, last: int, at: int
 ) -> Drift:
@@ -229,8 +229,8 @@ def far(
     return Drift(False, 0.0)
 
 
-@compiled
-def _begins_anew(base: Base, at: int, told: bool) -> bool:
+@lean
+def begins_anew(base: Base, at: int, told: bool) -> bool:
     """Whether the level is too long ago to say anything of a sample at this time.
 
     That is an hour beyond what is usual if the shape does not tell how the level moved meanwhile,
@@ -240,23 +240,23 @@ def _begins_anew(base: Base, at: int, told: bool) -> bool:
     return bool(base.samples == 0 or gap > _LONG or (not told and gap > HOUR + 4.0 * base.step))
 
 
-@compiled
+@lean
 def _sigma(base: Base, rule: Rule, expected: float) -> float:
     floor = max(rule.relative_floor * abs(expected), rule.absolute_floor)
     return max(base.spread * MEAN_TO_SIGMA, floor, TINY)
 
 
-@compiled
+@lean
 def _reach(rule: Rule, slow: float) -> float:
     """How far level and samples may creep away from the slow level."""
     return max(rule.relative_creep * abs(slow), rule.absolute_creep)
 
 
-@compiled
+@lean
 def look(s: Settings, base: Base, rule: Rule, drift: Drift, at: int, value: float) -> Look:
     """Compare a sample with what was expected."""
     scaled = scaled_of(value, rule.log)
-    anew = _begins_anew(base, at, drift.told)
+    anew = begins_anew(base, at, drift.told)
     carried, slow = base.level + drift.by, base.slow + drift.by
     reach = _reach(rule, slow)
     away = min(carried, scaled) - slow > reach or slow - max(carried, scaled) > reach
@@ -275,7 +275,7 @@ def look(s: Settings, base: Base, rule: Rule, drift: Drift, at: int, value: floa
     return Look(scaled, carried, drift.by, anew, crept, expected, sigma, deviation, ready)
 
 
-@compiled
+@lean
 def learn(s: Settings, base: Base, rule: Rule, seen: Look, at: int, weight: float) -> Base:
     """The baseline after the sample; `turn` is due as well unless it `is_near` the last one."""
     count = 0 if seen.anew else base.samples
@@ -292,7 +292,7 @@ def learn(s: Settings, base: Base, rule: Rule, seen: Look, at: int, weight: floa
     spread = _single(base.spread + rates[1] * weight * (abs(innovation) - base.spread))
     creep = seen.scaled - slow
     if count >= s.creep_after:
-        bound = _reach(rule, slow) / 3.0
+        bound = _reach(rule, slow) * THIRD
         creep = min(max(creep, -bound), bound)
     slow += rates[2] * weight * creep
     step = base.step if seen.anew else _step(base, at)
@@ -301,7 +301,7 @@ def learn(s: Settings, base: Base, rule: Rule, seen: Look, at: int, weight: floa
     return Base(count, level, slow, spread, at, step, base.rise, hour_sum, hour_count)
 
 
-@compiled
+@lean
 def _rates(s: Settings, count: int) -> tuple[float, float, float]:
     """How much of the next sample level, spread and slow level take over, after so many."""
     if count >= s.settled:
@@ -311,7 +311,7 @@ def _rates(s: Settings, count: int) -> tuple[float, float, float]:
     return max(s.level_rate, young), spread, max(s.slow_rate, young)
 
 
-@compiled
+@lean
 def _step(base: Base, at: int) -> float:
     """The usual time between samples, which a single gap hardly changes."""
     gap = real(at - base.last)
@@ -322,7 +322,7 @@ def _step(base: Base, at: int) -> float:
     return _single(base.step + 0.05 * (min(gap, 4.0 * base.step) - base.step))
 
 
-@compiled
+@lean
 def turn(
     shape: Float32Array, visits: UInt8Array, off: UInt8Array, who: Who, base: Base, learned: Base
 ) -> Base:
@@ -385,7 +385,7 @@ def look_rows(
     return flags
 
 
-@compiled
+@lean
 def learn_rows(
     t: Table, s: Settings, row: Int32Array, at: Int64Array, value: Float64Array,
     weight: Float64Array,

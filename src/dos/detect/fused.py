@@ -13,22 +13,22 @@ from typing import NamedTuple
 import numpy as np
 
 from dos.detect.ewma import (
-    LARGEST,
     Base,
     Look,
     Rule,
     Settings,
     Table,
     Who,
+    begins_anew,
     far,
     is_near,
     learn,
     look,
     near,
-    scaled_of,
     turn,
     whole,
 )
+from dos.detect.ferry import Batch, Newest, fill, put, scale, take
 from dos.detect.judge import (
     EXHAUSTED,
     NOTHING,
@@ -49,15 +49,15 @@ from dos.detect.lanes import (
     ABSOLUTE_CREEP,
     ABSOLUTE_FLOOR,
     AT,
+    AWAY,
     BELOW,
     CERTAIN,
     COUNT,
     DISTANCE,
+    DRIFT,
     EXPECTED,
-    GIVEN,
     HALF,
     INVERSE,
-    KNOWN,
     LAST,
     LASTING,
     LEVEL,
@@ -65,6 +65,7 @@ from dos.detect.lanes import (
     LINGERING,
     LOG,
     MEAN,
+    MOST,
     NEWEST,
     ODD,
     RELATIVE_CREEP,
@@ -72,7 +73,6 @@ from dos.detect.lanes import (
     RISE,
     SAMPLES,
     SCALE,
-    SCALED,
     SIGMA,
     SLOW,
     SPREAD,
@@ -83,11 +83,17 @@ from dos.detect.lanes import (
     TAIL,
     TROUBLED,
     VALUE,
+    WAS_COUNT,
+    WAS_LAST,
+    WAS_SUM,
     WIDTH,
     Pace,
     calm,
+    moved,
+    recall,
+    remember,
 )  # fmt: skip
-from dos.kit.compiled import compiled
+from dos.kit.compiled import lean
 from dos.model.telemetry import (
     Float32Array,
     Float64Array,
@@ -101,16 +107,6 @@ HISTORY_WEIGHT = 0.3
 """How much a suspicious sample of the past is learned: nobody decides there what is abnormal."""
 
 
-class Newest(NamedTuple):
-    """The newest sample of each series, `[series]` each."""
-
-    last: Int64Array
-    value: Float64Array
-    expected: Float32Array
-    sigma: Float32Array
-    strength: Float32Array
-
-
 class Plan(NamedTuple):
     """Parameters, as numbers."""
 
@@ -121,21 +117,14 @@ class Plan(NamedTuple):
     """Learn, decide nothing."""
 
 
-class Batch(NamedTuple):
-    """Samples of many series: either as many of each (`even`), or those of one after the other."""
+class Hours(NamedTuple):
+    """Where the daily shape is learned; see `Table`."""
 
-    row: Int32Array
-    """`[series]` without repeats."""
-    at: Int64Array
-    """`[sample]` times, or `[time]` if they are `shared`."""
-    value: Float64Array
-    """`[sample]`; even: all series of the first time before those of the second. NaN: none."""
-    begin: Int64Array
-    """`[series + 1]` where the samples of each series begin; not used if even."""
-    times: int
-    """Samples of each series, or of the series that has most."""
-    even: bool
-    shared: bool
+    shape: Float32Array
+    visits: UInt8Array
+    off: UInt8Array
+    calendar: UInt8Array
+    first_off: int
 
 
 class Found(NamedTuple):
@@ -167,6 +156,17 @@ class Noted(NamedTuple):
     said: Said
 
 
+class Turn(NamedTuple):
+    """Where in a batch a chunk is."""
+
+    first: int
+    """Place of its first series."""
+    k: int
+    """Number of their sample."""
+    found: int
+    """Findings so far."""
+
+
 class Acts(NamedTuple):
     """What follows from it for learning."""
 
@@ -177,7 +177,7 @@ class Acts(NamedTuple):
     abnormal: bool
 
 
-@compiled
+@lean
 def weigh(r: Rules, side: Side, tail: float, seen: Look) -> Said:
     """How far beyond the threshold a sample is."""
     limit = limit_of(r, side, tail, seen.sigma, seen.crept)
@@ -193,7 +193,7 @@ class Strays(NamedTuple):
     mean: float
 
 
-@compiled
+@lean
 def both(
     r: Rules, rows: Rows, i: int, side: Side, seen: Look, strays: Strays
 ) -> tuple[Said, float, float]:
@@ -208,7 +208,7 @@ def both(
     return single, distance_of(side, strays.mean), lasting_limit(r, side, lasting)
 
 
-@compiled
+@lean
 def act(  # noqa: PLR0917  compiled functions know no keyword-only arguments
     rows: Rows, p: Plan, i: int, tail: float, lasting: float, strength: float, at: int
 ) -> Acts:
@@ -229,7 +229,7 @@ def act(  # noqa: PLR0917  compiled functions know no keyword-only arguments
     return Acts(kind, weight, tail, lasting, abnormal)
 
 
-@compiled
+@lean
 def begun(seen: Look) -> Look:
     """`seen`, but with the baseline beginning anew."""
     return Look(
@@ -238,7 +238,7 @@ def begun(seen: Look) -> Look:
     )  # fmt: skip
 
 
-@compiled
+@lean
 def note(found: Found, place: int, rows: Rows, i: int, one: Noted) -> None:
     """Write down a finding."""
     found.at[place] = one.at
@@ -252,117 +252,71 @@ def note(found: Found, place: int, rows: Rows, i: int, one: Noted) -> None:
     found.seen[place, 4] = one.said.strength
 
 
-@compiled
-def take(t: Table, rows: Rows, row: Int32Array, lane: Float64Array, known: Float64Array) -> int:
-    """Fill the lanes with up to `WIDTH` rows; those left over get no sample, ever.
+@lean
+def who_is(hours: Hours, i: int) -> Who:
+    """Row `i` and its holidays."""
+    return Who(whole(i), whole(hours.calendar[whole(i)]), hours.first_off)
 
-    Returns how many lanes there are up to the last one with a log scale.
 
-    Columns are unpacked first: taking an array out of a tuple costs as much as a sample does.
+@lean
+def base_of(lane: Float64Array, j: int) -> Base:
+    """What lane `j` knows."""
+    return Base(int(lane[SAMPLES + j]), lane[LEVEL + j], lane[SLOW + j], lane[SPREAD + j],
+                int(lane[LAST + j]), lane[STEP + j], lane[RISE + j], lane[SUM + j],
+                int(lane[COUNT + j]))  # fmt: skip
+
+
+@lean
+def bend(hours: Hours, row: Int32Array, lane: Float64Array) -> None:
+    """How the shape moves those lanes' levels whose sample lies in another half hour.
+
+    They are not odd any more, unless they begin anew.
     """
-    (samples, level, slow, spread, last, step, rise, hour_sum, hour_count, log, relative_floor,
-     absolute_floor, relative_creep, absolute_creep, _, _, _, _) = t  # fmt: skip
-    (above, below, certain, scale, evidence, abnormal, _, _, _, _, mean, lasting, _, lingering,
-     tail, _, straying) = rows  # fmt: skip
-    logs = 0
     for j in range(len(row)):
-        i = row[j]
-        logs = j + 1 if log[i] else logs
-        known[SAMPLES + j], known[LEVEL + j], known[SLOW + j] = samples[i], level[i], slow[i]
-        known[SPREAD + j], known[LAST + j], known[STEP + j] = spread[i], last[i], step[i]
-        known[SUM + j], known[COUNT + j] = hour_sum[i], hour_count[i]
-        known[INVERSE + j] = 1.0 / max(samples[i], 1)
-        known[TAIL + j], known[STRAYING + j] = tail[i], straying[i]
-        known[MEAN + j], known[LASTING + j] = mean[i], lasting[i]
-        known[LINGERING + j] = lingering[i]
-        known[NEWEST + j] = np.nan
-        lane[RISE + j], lane[START + j], lane[LOG + j] = rise[i], last[i] // HALF * HALF, log[i]
-        lane[RELATIVE_FLOOR + j], lane[ABSOLUTE_FLOOR + j] = relative_floor[i], absolute_floor[i]
-        lane[RELATIVE_CREEP + j], lane[ABSOLUTE_CREEP + j] = relative_creep[i], absolute_creep[i]
-        lane[ABOVE + j], lane[BELOW + j] = above[i], below[i]
-        lane[CERTAIN + j], lane[SCALE + j] = certain[i], scale[i]
-        lane[TROUBLED + j] = abnormal[i] or evidence[i] > 0.0
-    lane[VALUE + len(row) : VALUE + WIDTH] = np.nan
-    return logs
-
-
-@compiled
-def fill(batch: Batch, first: int, count: int, k: int, lane: Float64Array) -> None:
-    """The lanes' samples number `k`; NaN where there is none."""
-    value, at, begin = batch.value, batch.at, batch.begin
-    start = k * len(batch.row) + first
-    if not batch.even:
-        for j in range(count):
-            place = begin[first + j] + k
-            there = place < begin[first + j + 1]
-            lane[VALUE + j] = value[place] if there else np.nan
-            lane[AT + j] = at[place] if there else 0.0
-        return
-    now = float(at[k]) if batch.shared else 0.0
-    for j in range(count):
-        lane[VALUE + j] = value[start + j]
-        lane[AT + j] = now if batch.shared else at[start + j]
-
-
-@compiled
-def scale(lane: Float64Array, logs: int) -> None:
-    """The lanes' values on the scale of judgement; the first `logs` lanes may have a log scale."""
-    for j in range(WIDTH):
-        v = lane[VALUE + j]
-        v = -LARGEST if v < -LARGEST else v  # noqa: FURB136  max would hide NaN
-        lane[SCALED + j] = LARGEST if v > LARGEST else v  # noqa: FURB136  and min, too
-    for j in range(logs):
-        if lane[LOG + j] > 0.0 and not np.isnan(lane[VALUE + j]):
-            lane[SCALED + j] = scaled_of(lane[VALUE + j], True)
-
-
-@compiled
-def put(
-    t: Table, rows: Rows, newest: Newest, row: Int32Array, lane: Float64Array, known: Float64Array
-) -> None:
-    """The lanes back into the columns, as far as they had a sample."""
-    (samples, level, slow, spread, last, step, rise, hour_sum, hour_count,
-     _, _, _, _, _, _, _, _, _) = t  # fmt: skip
-    tail, straying = rows.tail, rows.straying
-    mean, lasting, lingering = rows.mean, rows.lasting, rows.lingering
-    n_last, n_value, n_expected, n_sigma, n_strength = newest
-    for j in range(len(row)):
-        if np.isnan(known[NEWEST + j]):
+        if lane[ODD + j] == 0.0 or np.isnan(lane[VALUE + j]):
             continue
-        i = row[j]
-        samples[i], level[i], slow[i] = known[SAMPLES + j], known[LEVEL + j], known[SLOW + j]
-        spread[i], last[i], step[i] = known[SPREAD + j], known[LAST + j], known[STEP + j]
-        rise[i], hour_sum[i], hour_count[i] = lane[RISE + j], known[SUM + j], known[COUNT + j]
-        tail[i], straying[i] = known[TAIL + j], known[STRAYING + j] > 0.0
-        mean[i], lasting[i] = known[MEAN + j], known[LASTING + j]
-        lingering[i] = known[LINGERING + j] > 0.0
-        n_last[i], n_value[i], n_sigma[i] = known[LAST + j], known[NEWEST + j], known[SIGMA + j]
-        judged = not np.isnan(known[SIGMA + j])
-        n_expected[i] = known[EXPECTED + j] if judged else np.nan
-        # Plus zero, since a distance may be a negative one.
-        n_strength[i] = known[DISTANCE + j] / known[LIMIT + j] + 0.0 if judged else np.nan
+        base, at, who = base_of(lane, j), int(lane[AT + j]), who_is(hours, row[j])
+        drift = far(hours.shape, hours.visits, hours.off, who, base.last, at)
+        if not begins_anew(base, at, drift.told):
+            lane[DRIFT + j] = drift.by
+            lane[ODD + j] = 0.0
 
 
-@compiled
-def attend(  # noqa: PLR0913, PLR0917  compiled: a tuple of arrays costs more than arguments
-    shape: Float32Array, visits: UInt8Array, off: UInt8Array, rows: Rows, p: Plan, who: Who,
-    j: int, lane: Float64Array, known: Float64Array, then: Float64Array,
-) -> tuple[int, Look, Said]:  # fmt: skip
+@lean
+def bent(hours: Hours, row: Int32Array, lane: Float64Array) -> None:
+    """What those lanes learn of the shape that are not odd."""
+    for j in range(len(row)):
+        at = int(lane[AT + j])
+        start = at // HALF * HALF
+        if lane[ODD + j] > 0.0 or start == lane[START + j]:
+            continue
+        learned, who = base_of(lane, j), who_is(hours, row[j])
+        base = Base(learned.samples, learned.level, learned.slow, learned.spread,
+                    int(lane[WAS_LAST + j]), learned.step, learned.rise, lane[WAS_SUM + j],
+                    int(lane[WAS_COUNT + j]))  # fmt: skip
+        learned = turn(hours.shape, hours.visits, hours.off, who, base, learned)
+        lane[RISE + j], lane[START + j] = learned.rise, start
+        lane[SUM + j], lane[COUNT + j] = learned.hour_sum, learned.hour_count
+
+
+@lean
+def attend(
+    hours: Hours, rows: Rows, p: Plan, i: int, j: int, lane: Float64Array
+) -> tuple[int, Look, Said]:
     """Score, decide and learn one sample of an odd lane: what changed, and what was said."""
     s, r, value, at = p.settings, p.rules, lane[VALUE + j], int(lane[AT + j])
-    base = Base(int(known[SAMPLES + j]), known[LEVEL + j], known[SLOW + j], known[SPREAD + j],
-                int(known[LAST + j]), known[STEP + j], lane[RISE + j], known[SUM + j],
-                int(known[COUNT + j]))  # fmt: skip
+    base, who = base_of(lane, j), who_is(hours, i)
+    shape, visits, off = hours.shape, hours.visits, hours.off
     rule = Rule(lane[LOG + j] > 0.0, lane[RELATIVE_FLOOR + j], lane[ABSOLUTE_FLOOR + j],
                 lane[RELATIVE_CREEP + j], lane[ABSOLUTE_CREEP + j])  # fmt: skip
     side = Side(lane[ABOVE + j] > 0.0, lane[BELOW + j] > 0.0, lane[CERTAIN + j], lane[SCALE + j])
-    tail, strayed = known[TAIL + j], known[STRAYING + j] > 0.0
+    tail, strayed = lane[TAIL + j], lane[STRAYING + j] > 0.0
     close = is_near(base, at)
     drift = near(base, at) if close else far(shape, visits, off, who, base.last, at)
     seen = again = look(s, base, rule, drift, at, value)
-    lasting, lingered = known[LASTING + j], known[LINGERING + j] > 0.0
+    lasting, lingered = lane[LASTING + j], lane[LINGERING + j] > 0.0
     deviation = seen.deviation if seen.ready else 0.0
-    mean = mean_after(r, known[MEAN + j], deviation, rows.abnormal[who.i])
+    mean = mean_after(r, lane[MEAN + j], deviation, rows.abnormal[who.i])
     single, away, most = both(r, rows, who.i, side, seen, Strays(tail, lasting, mean))
     leads = seen.ready and away * single.limit > single.distance * most
     said = Said(single.limit, single.distance, away / most) if leads else single
@@ -380,58 +334,81 @@ def attend(  # noqa: PLR0913, PLR0917  compiled: a tuple of arrays costs more th
         tail = tail_after(r, tail, strayed, single.distance)
         lasting = lasting_after(r, lasting, lingered, away)
     lane[RISE + j], lane[START + j] = base.rise, at // HALF * HALF
-    then[SAMPLES + j], then[LEVEL + j], then[SLOW + j] = base.samples, base.level, base.slow
-    then[SPREAD + j], then[LAST + j], then[STEP + j] = base.spread, at, base.step
-    then[SUM + j], then[COUNT + j] = base.hour_sum, base.hour_count
-    then[INVERSE + j] = 1.0 / base.samples
-    then[TAIL + j], then[STRAYING + j] = tail, single.distance > acts.tail
-    then[MEAN + j], then[LASTING + j] = mean, lasting
-    then[LINGERING + j] = away > acts.lasting
-    then[EXPECTED + j], then[SIGMA + j] = seen.expected, seen.sigma if seen.ready else np.nan
-    then[DISTANCE + j] = away if leads else single.distance
-    then[LIMIT + j] = most if leads else single.limit
-    then[NEWEST + j] = value
+    lane[SAMPLES + j], lane[LEVEL + j], lane[SLOW + j] = base.samples, base.level, base.slow
+    lane[SPREAD + j], lane[LAST + j], lane[STEP + j] = base.spread, at, base.step
+    lane[SUM + j], lane[COUNT + j] = base.hour_sum, base.hour_count
+    lane[INVERSE + j] = 1.0 / base.samples
+    lane[TAIL + j], lane[STRAYING + j] = tail, single.distance > acts.tail
+    lane[MEAN + j], lane[LASTING + j] = mean, lasting
+    lane[LINGERING + j] = away > acts.lasting
+    lane[EXPECTED + j], lane[SIGMA + j] = seen.expected, seen.sigma if seen.ready else np.nan
+    lane[DISTANCE + j], lane[LIMIT + j] = single.distance, single.limit
+    lane[AWAY + j], lane[MOST + j] = away, most
+    lane[NEWEST + j] = value
     return acts.kind, seen, said
 
 
-@compiled
+@lean
+def odd_ones(  # noqa: PLR0917  compiled functions know no keyword-only arguments
+    hours: Hours, rows: Rows, found: Found, p: Plan, batch: Batch, now: Turn, lane: Float64Array
+) -> int:
+    """One sample of each odd lane, one by one; how many findings there are after it."""
+    n = now.found
+    for j in range(min(WIDTH, len(batch.row) - now.first)):
+        if lane[ODD + j] == 0.0:
+            continue
+        if np.isnan(lane[VALUE + j]):
+            recall(lane, j)
+            continue
+        place = now.first + j
+        i = whole(batch.row[place])
+        kind, seen, said = attend(hours, rows, p, i, j, lane)
+        if kind != NOTHING:
+            even = place + now.k * len(batch.row)
+            at = even if batch.even else batch.begin[place] + now.k
+            note(found, n, rows, i, Noted(at, kind, seen, said))
+            n += 1
+    return n
+
+
+@lean
 def run(  # noqa: PLR0917  compiled functions know no keyword-only arguments
-    t: Table, rows: Rows, newest: Newest, found: Found, p: Plan, batch: Batch, first: int
-) -> tuple[int, int]:
+    t: Table, rows: Rows, newest: Newest, found: Found, p: Plan, batch: Batch, first: int,
+    lane: Float64Array,
+) -> tuple[int, int]:  # fmt: skip
     """Score, decide and learn, chunk by chunk of series from the place `first` of the batch on.
+
+    Args:
+        t: Columns of the detector.
+        rows: Columns of the decision.
+        newest: Columns of the newest samples.
+        found: Where findings go.
+        p: The parameters.
+        batch: The samples.
+        first: Place in the batch.
+        lane: `[FIELDS * WIDTH]` to work in.
 
     Returns:
         The place to go on from (the number of series if all are done; another if there was no
         room for the findings of one more chunk), and how many findings there are.
     """
-    lane, known, then = np.zeros(GIVEN * WIDTH), np.zeros(KNOWN * WIDTH), np.zeros(KNOWN * WIDTH)
-    shape, visits, off, calendar = t.shape, t.visits, t.off, t.calendar
-    n, width, begin, uneven = 0, len(batch.row), batch.begin, not batch.even
+    hours = Hours(t.shape, t.visits, t.off, t.calendar, p.settings.first_off)
+    n, width = 0, len(batch.row)
     for start in range(first, width, WIDTH):
         row = batch.row[start : start + WIDTH]
         if n + len(row) * batch.times > len(found.at):
             return start, n
-        logs = take(t, rows, row, lane, known)
+        logs = take(t, rows, row, lane)
         for k in range(batch.times):
             fill(batch, start, len(row), k, lane)
-            scale(lane, logs)
-            if calm(lane, known, then, p.pace) > 0:
-                for j in range(len(row)):
-                    if lane[ODD + j] == 0.0:
-                        continue
-                    for field in range(0, KNOWN * WIDTH, WIDTH):
-                        then[field + j] = known[field + j]
-                    if not np.isnan(lane[VALUE + j]):
-                        who = Who(
-                            whole(row[j]), whole(calendar[whole(row[j])]), p.settings.first_off
-                        )
-                        kind, seen, said = attend(
-                            shape, visits, off, rows, p, who, j, lane, known, then
-                        )
-                        if kind != NOTHING:
-                            place = k + begin[start + j] if uneven else start + j + k * width
-                            note(found, n, rows, who.i, Noted(place, kind, seen, said))
-                            n += 1
-            known, then = then, known
-        put(t, rows, newest, row, lane, known)
+            gaps, turned = scale(lane, logs), moved(lane)
+            if gaps + turned > 0:
+                remember(lane)
+            if turned > 0:
+                bend(hours, row, lane)
+            if calm(lane, p.pace) > 0:
+                n = odd_ones(hours, rows, found, p, batch, Turn(start, k, n), lane)
+            if turned > 0:
+                bent(hours, row, lane)
+        put(t, rows, newest, row, lane)
     return width, n

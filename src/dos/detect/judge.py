@@ -14,7 +14,7 @@ import numpy as np
 
 from dos.detect.ewma import whole
 from dos.detect.lanes import NEAR, WILDEST
-from dos.kit.compiled import compiled
+from dos.kit.compiled import compiled, lean
 from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
 
 NOTHING, STARTED, WORSE, ENDED, EXHAUSTED = 0, 1, 2, 3, 4
@@ -98,14 +98,14 @@ class Opinions(NamedTuple):
     """Where that is measured by a bound of its own."""
 
 
-@compiled
+@lean
 def side_of(rows: Rows, i: int) -> Side:
     """What row `i` says of it."""
     certain, scale = np.float64(rows.certain[i]), np.float64(rows.scale[i])
     return Side(rows.above[i], rows.below[i], certain, scale)
 
 
-@compiled
+@lean
 def distance_of(side: Side, deviation: float) -> float:
     """|z| where the side matters for the role, else 0."""
     if deviation > 0.0:
@@ -113,7 +113,7 @@ def distance_of(side: Side, deviation: float) -> float:
     return -deviation if side.below else 0.0
 
 
-@compiled
+@lean
 def limit_of(r: Rules, side: Side, tail: float, sigma: float, sure: bool) -> float:
     """Threshold for |z|; the lowest if the detector is `sure`.
 
@@ -126,7 +126,7 @@ def limit_of(r: Rules, side: Side, tail: float, sigma: float, sure: bool) -> flo
     return max(r.minimum, 0.0 if sure else reach) * side.scale
 
 
-@compiled
+@lean
 def tail_after(r: Rules, tail: float, straying: bool, distance: float) -> float:
     """The tracked quantile after one more healthy sample.
 
@@ -139,7 +139,7 @@ def tail_after(r: Rules, tail: float, straying: bool, distance: float) -> float:
     return np.float64(np.float32(min(max(moved, r.lowest), r.highest)))
 
 
-@compiled
+@lean
 def mean_after(r: Rules, mean: float, deviation: float, abnormal: bool) -> float:
     """The mean deviation after one more sample.
 
@@ -153,13 +153,13 @@ def mean_after(r: Rules, mean: float, deviation: float, abnormal: bool) -> float
     return np.float64(np.float32(mean + rate * (z - mean)))
 
 
-@compiled
+@lean
 def lasting_limit(r: Rules, side: Side, lasting: float) -> float:
     """Threshold for the mean deviation."""
     return max(r.lasting, r.margin * lasting) * side.scale
 
 
-@compiled
+@lean
 def lasting_after(r: Rules, lasting: float, lingering: bool, distance: float) -> float:
     """As `tail_after`, for the mean deviation."""
     beyond = distance > lasting
@@ -170,13 +170,13 @@ def lasting_after(r: Rules, lasting: float, lingering: bool, distance: float) ->
     return np.float64(np.float32(min(max(moved, lowest), 20.0 * r.lasting)))
 
 
-@compiled
+@lean
 def decide(r: Rules, rows: Rows, i: int, strength: float, at: int) -> int:
     """`decide_by` where the same strength begins and ends an anomaly."""
     return decide_by(r, rows, i, strength, strength, at)
 
 
-@compiled
+@lean
 def decide_by(r: Rules, rows: Rows, i: int, strength: float, easing: float, at: int) -> int:
     """Move evidence and hysteresis of row `i`; what changed.
 
@@ -228,7 +228,7 @@ def decide_rows(
     return changed
 
 
-@compiled
+@lean
 def tail_rows(
     r: Rules,
     tail: Float32Array,
@@ -268,7 +268,7 @@ def mean_rows(
     return distance
 
 
-@compiled
+@lean
 def lasting_rows(
     r: Rules, rows: Rows, row: Int32Array, distance: Float64Array, learns: BoolArray
 ) -> None:

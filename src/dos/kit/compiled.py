@@ -19,30 +19,44 @@ import numba
 from numba.core import caching, config
 
 F = TypeVar("F", bound=Callable[..., object])
-_MARK = b"@compiled"
+_MARKS = (b"@compiled", b"@lean")
 _LOCATORS = "CACHE_LOCATOR_CLASSES"
 """As the variable `NUMBA_CACHE_LOCATOR_CLASSES`: who says where compiled code is kept."""
 
 
 def compiled(function: F) -> F:
-    """Decorates a function of numbers and arrays; it may call others that are `compiled`.
+    """Decorates a function of numbers and arrays; it may call others that are `compiled` or `lean`.
 
     Results are those of IEEE arithmetic in the order written (no fast-math, no threads), so that
     they are the same at every run; a division by zero gives an infinity or NaN, as in NumPy.
     Other threads run meanwhile: nobody else may write to the arrays that are passed.
     """
+    return _made(function, {})
+
+
+def lean(function: F) -> F:
+    """As `compiled`, for a function that makes no arrays; it may call others that are `lean`.
+
+    It does not count who holds an array that it is given. Counting takes two locked instructions
+    for each array of each call, which is more than what most calls do with it.
+    """
+    return _made(function, {"_nrt": False})
+
+
+def _made(function: F, options: dict[str, bool]) -> F:
     settings = config.__dict__  # set while it is imported, so that no type checker knows them
     before = settings[_LOCATORS]
     if not before:
         names = (one.__name__ for one in (Chosen, Beside, OfUser))
         settings[_LOCATORS] = ",".join(f"{__name__}.{name}" for name in names)
+    njit = cast(Callable[..., Callable[[F], F]], numba.njit)
     try:
-        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        made = njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # nowhere to keep the code: an installation that cannot be written
-        made = numba.njit(nogil=True, error_model="numpy")(function)
+        made = njit(nogil=True, error_model="numpy", **options)(function)
     finally:
         settings[_LOCATORS] = before
-    return cast(F, made)
+    return made
 
 
 class _Room:
@@ -76,6 +90,6 @@ def _digest(where: Path) -> bytes:
     digest = hashlib.sha256()
     for path in paths:
         text = path.read_bytes()
-        if _MARK in text or path == where:
+        if path == where or any(mark in text for mark in _MARKS):
             digest.update(path.name.encode() + b"\0" + text)
     return digest.digest()
