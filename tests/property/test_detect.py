@@ -16,7 +16,9 @@ from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Int64Array, MetricBatch, Role, SeriesSpec
 from tests.unit.detect.watch import ALL, MONDAY, Found, Watch, interned
 
-CONFIG = DetectConfig(relearn=25, recover=3, parameters={"warm_up": 5, "level_half_life": 10})
+CONFIG = DetectConfig(
+    closely=(), relearn=25, recover=3, parameters={"warm_up": 5, "level_half_life": 10}
+)
 """Quick to judge, to end and to relearn, so that short sequences reach every branch."""
 SPECS = [
     SeriesSpec(entity=EntityId(f"service-{i}"), metric=f"metric-{i % 3}", role=role, unit=unit)

@@ -192,6 +192,7 @@ class Council:
             cast(Float32Array, engine["evidence"])[row] > 0.0
         )
         seen = (cast(BoolArray, engine["plain"])[row] & goes_on) | (plain >= 1.0)
+        seen &= state.slot[row] >= 0  # without a close detector there is nothing to tell apart
         engine["plain"][row] = seen
         easing = np.where(seen & ~np.isnan(plain), plain, strength)
         kind = decide_rows(self._rules, state.rows(), row, strength, easing, batch.timestamp)

@@ -318,6 +318,7 @@ class DetectKernel:
         """Those of `row` have a slot now: begin afresh there, with what is known of their past."""
         watching = list(zip(self._members, state.members, strict=True))[self._dense :]
         state.engine["spent"][row] = False
+        state.engine["plain"][row] = state.engine["abnormal"][row]
         for place in state.slot[row].tolist():
             series = state.series[int(cast(Int32Array, state.slots["row"])[place])]
             for member, own in watching:
