@@ -36,6 +36,8 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
 	@$(INSTALL) --require-hashes -r requirements.txt
 	@$(INSTALL) --no-deps --editable .
 	@$(BIN)/python -m compileall -q src
+	@echo "Compiling the loops of detection: half a minute, once"
+	@$(BIN)/python -m dos.detect.ahead
 	@touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

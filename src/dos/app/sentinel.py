@@ -27,6 +27,7 @@ from dos.app.recording import Recorder, forget, manifest_of
 from dos.app.runner import Kept, Runner
 from dos.app.settings import Settings
 from dos.app.watch import Watchers
+from dos.detect import ahead
 from dos.ingest.base import Delivery, SourceStatus
 from dos.ingest.normalise import Normaliser
 from dos.ingest.supervise import SupervisedSource, Supervisor
@@ -203,6 +204,12 @@ class Sentinel:
             await real.sleep(0.002)
 
     async def __aenter__(self) -> Self:
+        if not ahead.is_compiled():
+            _logger.info(
+                "compiling detection",
+                reason="once after each installation; what comes in waits for up to a minute",
+                ahead="python -m dos.detect.ahead",
+            )
         try:
             await self.open()
         except BaseException:

@@ -59,6 +59,13 @@ def _made(function: F, options: dict[str, bool]) -> F:
     return made
 
 
+def is_kept(function: Callable[..., object]) -> bool:
+    """Whether an earlier run left the code of a compiled function, and nothing changed since."""
+    kept = getattr(function, "_cache", None)
+    index = getattr(kept, "_cache_file", None)
+    return index is not None and bool(index._load_index())
+
+
 class _Room:
     """Says by what code is up to date: all compiled functions of the same room."""
 
