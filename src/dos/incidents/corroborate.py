@@ -89,9 +89,13 @@ def is_strong(anomaly: Anomaly) -> bool:
 def keeps_open(anomaly: Anomaly) -> bool:
     """Whether an incident lasts as long as this does.
 
-    What goes along with others does not keep it open, nor does a processor with time to spare.
+    What goes along with others does not keep it open, nor does a processor with time to spare, nor
+    any other resource that is a little short of room and does not fill up: nobody feels that.
     """
-    return not anomaly.goes_along and not is_spare(anomaly)
+    if anomaly.goes_along or is_spare(anomaly):
+        return False
+    above = anomaly.role is Role.SATURATION and anomaly.direction is Direction.ABOVE
+    return not above or _fills(anomaly) or is_strong(anomaly)
 
 
 def is_spare(anomaly: Anomaly) -> bool:

@@ -129,17 +129,22 @@ def test_traffic_of_which_most_is_lost_for_long_needs_no_strength(
 
 
 @pytest.mark.parametrize(
-    ("role", "metric", "observed", "open_"),
+    ("role", "metric", "strength", "observed", "open_"),
     [
-        (Role.LATENCY, "latency_p95", 0.5, True),
-        (Role.SATURATION, "cpu_usage", 0.7, False),
-        (Role.SATURATION, "cpu_usage", 0.95, True),
-        (Role.SATURATION, "memory_usage", 0.7, True),
-        (Role.TRAFFIC, "request_rate", 0.7, False),
+        (Role.LATENCY, "latency_p95", 1.2, 0.5, True),
+        (Role.SATURATION, "cpu_usage", 3, 0.7, False),
+        (Role.SATURATION, "cpu_usage", 3, 0.95, True),
+        (Role.SATURATION, "connections", 3, 10, True),
+        (Role.SATURATION, "connections", 1.2, 10, False),
+        (Role.SATURATION, "memory_usage", 1.2, 0.7, True),
+        (Role.TRAFFIC, "request_rate", 3, 0.7, False),
     ],
 )
-def test_what_keeps_an_incident_open(role: Role, metric: str, observed: float, open_: bool) -> None:
-    one = replace(anomaly("cart", 0, role, metric=metric), observed=observed, expected=0.3)
+def test_what_keeps_an_incident_open(
+    role: Role, metric: str, strength: float, observed: float, open_: bool
+) -> None:
+    one = anomaly("cart", 0, role, metric=metric, strength=strength)
+    one = replace(one, observed=observed, expected=0.3)
     assert keeps_open(one) is open_
 
 
