@@ -37,7 +37,7 @@ class ThresholdConfig(BaseModel):
     """Robust sigmas that the mean of the last samples needs at least."""
     lasting_half_life: float = Field(default=4.0, ge=1, le=1000)
     """Samples after which half of that mean is of newer ones."""
-    closely: float = Field(default=4.0, gt=0, le=100)
+    closely: float = Field(default=5.0, gt=0, le=100)
     """Deviation that a detector that looks closely needs at least."""
     risk: float = Field(default=0.002, gt=0, lt=0.02)
     """Share of healthy samples that may reach the threshold of such a detector; one of them alone
