@@ -1,4 +1,4 @@
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportUntypedBaseClass=false
 """Trains the vote of the committee (`dos.detect.aspects.vote`), from series to a model's folder.
 
     series with anomalies ─▶ samples ─▶ fit ─▶ scale ─▶ vote.npz and card.json
