@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from dos.detect.calendar import DaysOff
 from dos.detect.columns import Column, Columns
@@ -42,6 +42,13 @@ class KnowsDaysOff(Protocol):
     def use(self, days_off: DaysOff) -> None:
         """Look up holidays there; called once, before any series is added."""
         ...
+
+
+@runtime_checkable
+class Thorough(Protocol):
+    """A detector that looks at a series in every respect: what it does not see is hardly there."""
+
+    thorough: Literal[True]
 
 
 class Detector(Protocol):

@@ -39,6 +39,8 @@ ROWS = {
 SLOTS = {"row": Column(dtype="<i4", initial=-1)}
 """The row that has a slot, or -1."""
 
+OTHER = 2
+"""Rank of series of which nobody knows what they say."""
 _HOLD = 30 * MINUTE
 """A series keeps its slot at least so long after it was last suspected, by its samples' times."""
 _ANY_TIME = int(np.iinfo(np.int64).max)
@@ -50,7 +52,7 @@ def rank_of(role: Role) -> int:
     """How much a series matters: 0 golden signals, 1 traffic and saturation, 2 the rest."""
     if role.is_golden:
         return 0
-    return 1 if role in {Role.TRAFFIC, Role.SATURATION} else 2
+    return 1 if role in {Role.TRAFFIC, Role.SATURATION} else OTHER
 
 
 class Slots:

@@ -18,7 +18,8 @@ import numpy as np
 
 from dos.compute.base import ColumnBatch
 from dos.detect import evt
-from dos.detect.base import Scored
+from dos.detect.base import Scored, Thorough
+from dos.detect.closely import OTHER
 from dos.detect.ensemble import Verdict, combine, score_of
 from dos.detect.fused import HISTORY_WEIGHT
 from dos.detect.judge import (
@@ -39,8 +40,18 @@ from dos.detect.members import Member, MemberState, Said
 from dos.detect.state import NAN, EngineState
 from dos.detect.thresholds import ThresholdConfig, rarity
 from dos.model.anomaly import Findings
-from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array
+from dos.model.telemetry import (
+    BoolArray,
+    Float32Array,
+    Float64Array,
+    Int8Array,
+    Int32Array,
+    Int64Array,
+)
 
+UNKNOWN_ROLE = 0.5
+"""What the strength of the everyday detector counts in a series of no known role that a thorough
+detector watches too."""
 LARGEST = float(np.finfo(np.float32).max)
 """Of what is kept in single precision."""
 
@@ -64,6 +75,11 @@ class Council:
         self._rules = rules
         self._config = config
         self._names = tuple(member.name for member in members)
+        self._thorough = [
+            place
+            for place, member in enumerate(members)
+            if place >= dense and isinstance(member.detector, Thorough)
+        ]
 
     def step(self, state: EngineState, batch: ColumnBatch) -> tuple[Findings, Float64Array]:
         """Score, decide, learn; the findings, and the strength of each sample."""
@@ -73,6 +89,7 @@ class Council:
         scored, rows = said[0].scored, state.rows()
         deviation = np.where(scored.ready, scored.deviation, 0.0)
         away = mean_rows(self._rules, rows, row, deviation, strengths[0])
+        strengths[0] *= self._sureness(state, row, strengths)
         verdict = combine(self._names, strengths)
         plain = np.fmax.reduce(strengths[: self._dense])
         strength = self._without_spent(state, row, verdict.strength, plain)
@@ -111,6 +128,19 @@ class Council:
         ):
             engine[name][row] = column
         return findings, verdict.strength
+
+    def _sureness(
+        self, state: EngineState, row: Int32Array, strengths: Float64Array
+    ) -> Float64Array:
+        """What the word of the everyday detector counts, `[sample]`.
+
+        Of a series whose role nobody knows it knows least, and most of its alarms there are false
+        (docs/adr/0002-thresholds.md). So where a thorough detector looks as well, it has to be
+        twice as far beyond its threshold to begin something alone.
+        """
+        lesser = cast(Int8Array, state.engine["rank"])[row] == OTHER
+        watched = cast(BoolArray, ~np.isnan(strengths[self._thorough]).all(axis=0))
+        return np.where(lesser & watched, UNKNOWN_ROLE, 1.0)
 
     def _without_spent(
         self, state: EngineState, row: Int32Array, strength: Float64Array, plain: Float64Array

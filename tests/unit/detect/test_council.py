@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from dos.detect.engine import DetectConfig
 from dos.detect.thresholds import ThresholdConfig
-from dos.model.telemetry import Float32Array, SeriesSpec
+from dos.model.telemetry import Float32Array, Role, SeriesSpec
 from tests.unit.detect.watch import LATENCY, TRAFFIC, Found, Watch, batch_at, noisy
 
 ALONE = DetectConfig(closely=())
@@ -103,3 +104,19 @@ def test_how_rare_a_finding_is_comes_from_the_tail_of_who_decided() -> None:
         rare += list(zip(found.detector.tolist(), found.rarity.tolist(), strict=True))
     assert rare
     assert all(who == 1 and 0 < share <= STUCK.threshold.risk for who, share in rare)
+
+
+def jumped(spec: SeriesSpec, config: DetectConfig, sigmas: float) -> float:
+    """Strength that a single sample so far above a quiet level has."""
+    watch = learned(spec, config, 100.0)
+    watch.feed(np.array([100.0 + sigmas * 2.0]))
+    return float(cast(Float32Array, watch.host.states[0].engine["strength"])[0])
+
+
+@pytest.mark.parametrize("metric", ["latency", "unknown"])
+def test_of_a_series_without_a_role_the_everyday_detector_counts_half(metric: str) -> None:
+    spec = LATENCY if metric == "latency" else replace(LATENCY, role=Role.OTHER, unit="")
+    deaf = DetectConfig(threshold=ThresholdConfig(closely=100.0))
+    alone, watched = jumped(spec, ALONE, 20.0), jumped(spec, deaf, 20.0)
+    assert alone > 1.0
+    assert watched == pytest.approx(alone * (1.0 if metric == "latency" else 0.5), rel=0.05)

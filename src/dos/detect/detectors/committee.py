@@ -22,6 +22,7 @@ State: 25 KB a series.
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +43,8 @@ class Config(BaseModel):
 
 class Committee(Aspects):
     """See the module's text."""
+
+    thorough: Literal[True] = True
 
     def __init__(self, config: Config) -> None:
         super().__init__("committee", "2", tuple(FAMILIES), _vote(config.model))
