@@ -59,7 +59,7 @@ def test_the_usual_budget_asks_for_the_usual_evidence() -> None:
     levels = [starting_level(one) for one in (0.1, 0.5, 1.0, 2.0, 8.0, 1000.0)]
     assert levels == sorted(levels, reverse=True)
     assert levels[1] == pytest.approx(1.5)
-    assert levels[4] == pytest.approx(0.5)
+    assert levels[4] == pytest.approx(0.75)
     assert levels[-1] == LOWEST
 
 
@@ -169,7 +169,7 @@ def test_the_budget_of_the_configuration_sets_what_opens() -> None:
 
     assert opened(2.0) == 55
     assert opened(0.2) is None
-    assert opened(8.0) == 30
+    assert opened(8.0) == 45
 
 
 def test_the_budget_survives_a_restart() -> None:
