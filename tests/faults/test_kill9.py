@@ -28,7 +28,7 @@ from dos.app.demo import run_demo
 from dos.app.demo_types import DemoOptions
 from tests.receiver import Received, webhook_receiver
 
-DURATION = 900
+DURATION = 450
 SEED = 11
 FINISHED = 0
 KILLED = -signal.SIGKILL
@@ -127,7 +127,7 @@ def kills(rng: Random, whole: int, took: float) -> Iterator[Callable[[Place], in
         if kind == "cold":
             yield lambda place: commanded_until(place, after(rng.uniform(0.2, 3.0)))
         elif kind == "early":
-            yield lambda place: forked_until(place, after(rng.uniform(0, took / 10)))
+            yield lambda place: forked_until(place, after(rng.uniform(0, took / 20)))
         else:
             far = next(late)
             yield lambda place, far=far: forked_until(place, lambda: place.progress >= far)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dos.detect.committee import VOTE
 from dos.kit.errors import CorruptDataError, PermanentError
 from dos.ml.card import (
     CARD,
@@ -89,8 +90,14 @@ def test_the_committed_models_are_whole_small_and_say_how_they_were_made() -> No
     for one in folders:
         said = read_card(one)
         assert said.name == one.name
-        for name in (MODEL, WEIGHTS):
-            total += len(checked(one, name))
+        assert {file.name for file in one.iterdir()} == {CARD, *said.sha256}
+        total += sum(len(checked(one, name)) for name in said.sha256)
+        if said.name == "vote":
+            assert set(said.sha256) == {VOTE}
+            assert said.training.command.startswith("dos train vote")
+            assert said.figures["vus_roc"] > 0.75
+            continue
+        assert set(said.sha256) == {MODEL, WEIGHTS}
         assert said.training.command.startswith("dos train detect")
         assert said.figures["torch_onnx_difference"] <= 1e-5
         assert said.figures["auc"] > 0.75
