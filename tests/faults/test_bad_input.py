@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,14 +218,20 @@ def test_a_wrong_configuration_names_file_line_and_remedy(
     assert "Traceback" not in said
 
 
-@pytest.fixture
-def recording(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short recording."""
-    path = tmp_path / "recording"
+    home = tmp_path_factory.mktemp("recorded")
     run = ["demo", "--duration", "60s", "--speed", "0", "--no-api", "--report", "json"]
-    answer = dos(*run, "--data-dir", str(tmp_path / "data"), "--record", str(path))
+    answer = dos(*run, "--data-dir", str(home / "data"), "--record", str(home / "recording"))
     assert answer.returncode == 0, answer.stderr
-    return path
+    return home / "recording"
+
+
+@pytest.fixture
+def recording(recorded: Path, tmp_path: Path) -> Path:
+    """A copy of it to damage."""
+    return Path(shutil.copytree(recorded, tmp_path / "recording"))
 
 
 def test_a_corrupted_recording_names_file_and_position(recording: Path) -> None:

@@ -211,8 +211,11 @@ def busy(hour: float, day_off: bool) -> float:
 
 
 def error_on_the_holiday(calendars: Calendars) -> float:
-    """Five weeks are learned; how far off is what is expected on a Wednesday without work?"""
-    host = LocalHost(DetectKernel(DetectConfig(), calendars))
+    """Five weeks are learned; how far off is what is expected on a Wednesday without work?
+
+    What is expected is the everyday detector's word, so that nobody else need look closely.
+    """
+    host = LocalHost(DetectKernel(DetectConfig(closely=()), calendars))
     host.register(interned((TRAFFIC,)))
     rng = np.random.default_rng(2)
     step = 5 * 60_000
