@@ -15,7 +15,7 @@ deviation of 6 is one sample in 100,000. One of the families that `committee` lo
     >>> bool(abs(z[3000:5000]).max() < 4.5), bool(z[5006] < -5.0)
     (True, True)
 
-State: 18 KB a series.
+State: 13 KB a series.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ deviation of 6 is one sample in 100,000. One of the families that `committee` lo
     >>> bool(abs(z[:700]).max() < 4.0), bool(z[703] > 5.0)
     (True, True)
 
-State: 25 KB a series.
+State: 20 KB a series.
 """
 
 from __future__ import annotations

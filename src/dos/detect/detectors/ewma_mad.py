@@ -14,7 +14,7 @@ deviation of 6 is one sample in 100,000. One of the families that `committee` lo
     >>> bool(abs(z[:700]).max() < 5.5), bool(z[703] > 6.0)
     (True, True)
 
-State: 17 KB a series.
+State: 13 KB a series.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ deviation of 6 is one sample in 100,000. One of the families that `committee` lo
     >>> bool(abs(z[800:2000]).max() < 8.0), bool(z[2003] > 10.0)
     (True, True)
 
-State: 17 KB a series.
+State: 13 KB a series.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ deviation of 6 is one sample in 100,000. One of the families that `committee` lo
     >>> values = 100 + 30 * np.sin(np.arange(6000) / 1440 * 2 * np.pi) + rng.normal(0, 1, 6000)
     >>> values[5000:5060] -= 25.0
     >>> z = deviations("seasonal_baseline", values)
-    >>> bool(abs(z[3000:5000]).max() < 7.0), bool(z[5006] < -9.0)
+    >>> bool(abs(z[3000:5000]).max() < 7.0), bool(z[5006] < -8.0)
     (True, True)
 
-State: 17 KB a series.
+State: 13 KB a series.
 """
 
 from __future__ import annotations
