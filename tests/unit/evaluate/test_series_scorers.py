@@ -84,7 +84,19 @@ OTHERWISE = {
 }
 
 
-@pytest.mark.parametrize("name", [one for one in INSTALLED if one not in OTHERWISE])
+LINGERS = pytest.mark.xfail(
+    strict=True, reason="Known limit: its score is a little higher 20 to 44 samples after the spike"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(one, marks=[LINGERS] if one in {"dos:committee", "dos:ewma_mad"} else [])
+        for one in INSTALLED
+        if one not in OTHERWISE
+    ],
+)
 def test_a_huge_spike_has_the_highest_score(name: str) -> None:
     scored = build(name).score_all([given(telemetry(4, spike=900))])[0]
     # The scores of patterns last as long as the spike is in the pattern.
