@@ -1,0 +1,1 @@
+"""Root causes: cases, baselines, scores."""

@@ -1,0 +1,287 @@
+"""What a network is told of a case: numbers without units, for any system.
+
+Each entity of the graph, or with series, is a node. What it measures is put into `GROUPS` by role
+and name, and of each group it is told how far the group's series stray up and down, by itself and
+against the rest of the case, since when, and what is missing. Nothing depends on names of
+entities, on their order, on units or on the size of the system.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dos.kit.clock import MINUTE, SECOND
+from dos.model.change import ChangeKind
+from dos.model.entity import EntityKind
+from dos.model.graph import EdgeKind
+from dos.model.ids import EntityId
+from dos.model.telemetry import Float32Array, Float64Array, Int64Array, Role, SeriesSpec
+from dos.rca.attribution import Unexplained
+from dos.rca.case import Case
+from dos.rca.measure import DRIFT, Measured
+from dos.rca.suspicion import SHORT, Suspicion
+
+GROUPS = (
+    "own_time",
+    "latency",
+    "failures",
+    "traffic",
+    "cpu",
+    "memory",
+    "disk",
+    "network",
+    "pressure",
+    "other",
+)
+"""Kinds of metrics: time in own code, latency, failed requests and availability (as failures),
+requests, processor, memory, disk, network, other saturation (queues, connections), the rest."""
+_OF_GROUP = ("up", "down", "among", "ratio", "lag", "mean", "known", "silent")
+_CHANGES = (ChangeKind.DEPLOY, ChangeKind.CONFIG, ChangeKind.FLAG)
+_OF_NODE = (
+    "callers",
+    "callees",
+    "hosted",
+    "hosts",
+    "stateful",
+    "external",
+    "service",
+    "explained",
+    "dependents",
+    "score",
+    "alarmed",
+    "reached",
+    "no_series",
+    *(f"change_{one}" for one in _CHANGES),
+    "change_other",
+    "coarse",
+    "samples",
+    "no_graph",
+    "own_latency",
+    "own_latency_among",
+    "own_latency_share",
+    "own_failures",
+    "own_failures_among",
+    "own_failures_share",
+)
+NODE_INPUTS = tuple(f"{group}_{one}" for group in GROUPS for one in _OF_GROUP) + _OF_NODE
+"""Names of the columns of `Inputs.node`."""
+EDGE_INPUTS = ("callee_to_caller", "host", "share")
+"""Names of the columns of `Inputs.edge`."""
+_STATEFUL = {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
+_STRONG = 4.0
+"""Strengths are divided by it, to be about 1."""
+_CHANGE_FADES = 10 * MINUTE
+_CHANGE_WINDOW = 60 * MINUTE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """One case as arrays."""
+
+    entities: tuple[EntityId, ...]
+    node: Float32Array
+    """`[entity, NODE_INPUTS]`."""
+    edges: Int64Array
+    """`[2, edge]` from and to; each dependency is there in both directions."""
+    edge: Float32Array
+    """`[edge, EDGE_INPUTS]`."""
+
+
+def group_of(spec: SeriesSpec) -> int:
+    """Place in `GROUPS`."""
+    name = spec.metric.lower()
+    if ("scope", "self") in spec.labels:
+        return 0
+    if spec.role is Role.LATENCY:
+        return 1
+    if spec.role in {Role.ERRORS, Role.AVAILABILITY}:
+        return 2
+    if spec.role is Role.TRAFFIC:
+        return 3
+    for place, words in _WORDS:
+        if any(word in name for word in words):
+            return place
+    return 8 if spec.role is Role.SATURATION else 9
+
+
+_WORDS = (
+    (7, ("network", "net_", "packet", "retransmit", "tcp", "receive", "transmit", "rx_", "tx_")),
+    (6, ("disk", "fs_", "filesystem", "volume", "syscallwrite", "syscallread", "io_")),
+    (5, ("mem", "rss", "heap", "swap")),
+    (4, ("cpu", "load", "thrott")),
+)
+
+
+def inputs_of(
+    case: Case, measured: Measured, found: Suspicion, own: Unexplained
+) -> Inputs:
+    """The arrays of a case.
+
+    Args:
+        case: The case.
+        measured: Its series, measured.
+        found: What the statistical reasoning over the graph says of its entities.
+        own: What callees do not explain of its entities' troubles.
+    """
+    known = list(found.entities)
+    if case.graph is not None:
+        seen = set(known)
+        known += [one.id for one in case.graph.entities if one.id not in seen]
+    place = {entity: at for at, entity in enumerate(known)}
+    edges, edge = _edges(case, place)
+    owner = np.array([place[spec.entity] for spec in case.series], np.intp)
+    node = np.concatenate(
+        [_signals(case, measured, owner, len(known), found.onset), _about(case, found, own, place)],
+        axis=1,
+    )
+    return Inputs(entities=tuple(known), node=node.astype(np.float32), edges=edges, edge=edge)
+
+
+def _signals(
+    case: Case, measured: Measured, owner: Int64Array, count: int, onset: int
+) -> Float64Array:
+    """`[entity, GROUPS * _OF_GROUP]`."""
+    group = np.array([group_of(spec) for spec in case.series], np.intp)
+    falls = np.array([spec.role is Role.AVAILABILITY for spec in case.series])
+    n = measured.samples
+    size = np.maximum(np.abs(measured.deviation) - DRIFT, 0.0) * np.sqrt(n / (n + SHORT))
+    strength = np.log1p(size) / _STRONG
+    upward = (measured.deviation > 0) ^ falls
+    cell = owner * len(GROUPS) + group
+    shape = count * len(GROUPS)
+    up, down, total, number = (np.zeros(shape) for _ in range(4))
+    np.maximum.at(up, cell[upward], strength[upward])
+    np.maximum.at(down, cell[~upward], strength[~upward])
+    known = ~np.isnan(measured.center)
+    np.add.at(total, cell, strength)
+    np.add.at(number, cell[known], 1.0)
+    # Of the strongest series of each cell: how many times as much, and since when.
+    order = np.argsort(strength, kind="stable")
+    best = np.full(shape, -1, np.int64)
+    best[cell[order]] = order
+    has = best >= 0
+    chosen = best[has]
+    ratio, lag = np.zeros(shape), np.zeros(shape)
+    ratio[has] = _ratio(measured, chosen)
+    shown = strength[chosen] > 0
+    late = np.tanh((measured.onset[chosen] - onset) / MINUTE) * shown
+    lag[has] = late
+    top = up.reshape(count, -1).max(axis=0, initial=0.0)
+    among = np.divide(up.reshape(count, -1), top, out=np.zeros((count, len(GROUPS))), where=top > 0)
+    silent = np.zeros(shape)
+    np.maximum.at(silent, cell, _silence(case))
+    columns = [
+        up,
+        down,
+        among.ravel(),
+        ratio,
+        lag,
+        total / np.maximum(number, 1.0),
+        np.minimum(number, 1.0),
+        silent,
+    ]
+    return np.stack(columns, axis=1).reshape(count, len(GROUPS) * len(_OF_GROUP))
+
+
+def _ratio(measured: Measured, chosen: Int64Array) -> Float64Array:
+    """Natural logarithm of how many times the normal was observed, between -1 and 1 (20 times)."""
+    before, after = measured.center[chosen], measured.observed[chosen]
+    usable = (before > 0) & (after >= 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(usable, np.log(np.maximum(after, 1e-300) / before), 0.0)
+    return np.clip(np.nan_to_num(ratio), -3.0, 3.0) / 3.0
+
+
+def _silence(case: Case) -> Float64Array:
+    """`[series]` share of samples that fail to come since the start, against before."""
+    present = np.isfinite(case.values)
+    before = case.times < case.start
+    if not before.any() or before.all():
+        return np.zeros(len(case.series))
+    usual, now = present[before].mean(axis=0), present[~before].mean(axis=0)
+    lost: Float64Array = np.where(usual > 0, 1.0 - now / np.maximum(usual, 1e-9), 0.0)
+    return np.clip(lost, 0.0, 1.0)
+
+
+def _about(
+    case: Case, found: Suspicion, own: Unexplained, place: dict[EntityId, int]
+) -> Float64Array:
+    """`[entity, _OF_NODE]`."""
+    out = np.zeros((len(place), len(_OF_NODE)))
+    column = {name: at for at, name in enumerate(_OF_NODE)}
+    mine = np.array([place[entity] for entity in found.entities], np.intp)
+    out[:, column["no_series"]] = 1.0
+    if len(mine):
+        out[mine, column["no_series"]] = 0.0
+        out[mine, column["explained"]] = found.explained
+        out[mine, column["dependents"]] = found.dependents
+        out[mine, column["score"]] = found.score / max(float(found.score.max()), 1.0)
+        for name, size, share in (
+            ("latency", np.maximum(own.latency, 0.0), own.latency_share),
+            ("failures", np.abs(own.failures), own.failures_share),
+        ):
+            out[mine, column[f"own_{name}"]] = np.log1p(size) / _STRONG
+            out[mine, column[f"own_{name}_among"]] = size / max(float(size.max()), 1.0)
+            out[mine, column[f"own_{name}_share"]] = share
+    _graph_columns(case, place, out, column)
+    for change in case.changes:
+        at = place.get(change.entity) if change.entity is not None else None
+        age = found.onset - change.at
+        if at is None or not -MINUTE <= age <= _CHANGE_WINDOW:
+            continue
+        name = f"change_{change.kind}" if change.kind in _CHANGES else "change_other"
+        fresh = float(np.exp(-max(age, 0) / _CHANGE_FADES))
+        out[at, column[name]] = max(out[at, column[name]], fresh)
+    step = float(np.median(np.diff(case.times))) / SECOND if len(case.times) > 1 else 60.0
+    since = int((case.times >= found.onset).sum())
+    out[:, column["coarse"]] = np.log(max(step, 1.0)) / 6.0
+    out[:, column["samples"]] = np.log1p(since) / 5.0
+    return out
+
+
+def _graph_columns(
+    case: Case, place: dict[EntityId, int], out: Float64Array, column: dict[str, int]
+) -> None:
+    graph = case.graph
+    if case.target is not None and case.target[0] in place:
+        out[place[case.target[0]], column["alarmed"]] = 1.0
+    if graph is None:
+        out[:, column["no_graph"]] = 1.0
+        return
+    for entity in graph.entities:
+        at, kind = place[entity.id], entity.kind
+        out[at, column["callers"]] = np.log1p(len(graph.callers(entity.id))) / 2.0
+        out[at, column["callees"]] = np.log1p(len(graph.callees(entity.id))) / 2.0
+        out[at, column["hosts"]] = float(entity.id in graph.machines or kind is EntityKind.NODE)
+        out[at, column["stateful"]] = float(kind in _STATEFUL)
+        out[at, column["external"]] = float(kind is EntityKind.EXTERNAL)
+        out[at, column["service"]] = float(kind in {EntityKind.SERVICE, EntityKind.GATEWAY})
+    for one in graph.edges:
+        if one.kind is EdgeKind.HOST and one.caller in place:
+            out[place[one.caller], column["hosted"]] = 1.0
+    if case.target is not None:
+        for entity_id in graph.dependencies(case.target[0]):
+            if entity_id in place:
+                out[place[entity_id], column["reached"]] = 1.0
+
+
+def _edges(case: Case, place: dict[EntityId, int]) -> tuple[Int64Array, Float32Array]:
+    """Each dependency there and back."""
+    if case.graph is None:
+        return np.zeros((2, 0), np.int64), np.zeros((0, len(EDGE_INPUTS)), np.float32)
+    pairs: list[tuple[int, int]] = []
+    about: list[tuple[float, float, float]] = []
+    for one in case.graph.edges:
+        a, b = place.get(one.caller), place.get(one.callee)
+        if a is None or b is None or a == b:
+            continue
+        host = float(one.kind is EdgeKind.HOST)
+        callees, callers = len(case.graph.callees(one.caller)), len(case.graph.callers(one.callee))
+        pairs += [(b, a), (a, b)]
+        about += [(1.0, host, 1.0 / max(callees, 1)), (0.0, host, 1.0 / max(callers, 1))]
+    return (
+        np.array(pairs, np.int64).reshape(-1, 2).T.copy(),
+        np.array(about, np.float32).reshape(-1, len(EDGE_INPUTS)),
+    )

@@ -1,0 +1,1 @@
+"""Networks of root cause analysis; they need the extra `ml`."""
