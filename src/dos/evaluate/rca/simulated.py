@@ -42,7 +42,7 @@ class VoyageOptions:
 
     services: tuple[int, int] = (5, 60)
     """Least and most, of generated worlds; sizes are drawn evenly on a log scale."""
-    steps: tuple[float, ...] = (5.0, 10.0, 15.0, 15.0, 30.0, 60.0)
+    steps: tuple[float, ...] = (5.0, 10.0, 15.0, 15.0, 30.0, 60.0, 300.0)
     """Seconds between samples."""
     history: tuple[int, int] = (40, 240)
     """Samples before the first incident."""
