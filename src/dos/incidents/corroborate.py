@@ -35,6 +35,10 @@ _SOONER = 2 / 3
 """Share of `alone_after` that a resource that fills up has to last."""
 _BUSY = 0.8
 """Share of a processor from which on being busy is a trouble by itself."""
+_HALF_BUSY = 0.5
+_RUNAWAY = 5.0
+"""Times its usual share from which on `_HALF_BUSY` is: a loop that does not end. Who waits for
+such a processor waits for twice as long, which noisy latencies hide for a long time."""
 
 Signal = tuple[EntityId, str]
 
@@ -128,6 +132,8 @@ def _alone(anomaly: Anomaly, config: IncidentsConfig, now: Millis) -> float:
         demanded, lasting = _ALONE_STRENGTH, config.alone_after
         strength = max(strength, _ALONE_STRENGTH)
     lasted = (now - anomaly.started_at) / SECOND
+    if _is_runaway(anomaly) and anomaly.observed < _BUSY and lasted < config.alone_after * _SOONER:
+        return 0.0  # however strong it is: batch work is over soon
     patience = lasted / lasting if lasting > 0 else math.inf
     return min(strength / demanded, strength / demanded * patience)
 
@@ -141,7 +147,17 @@ def _has_room(anomaly: Anomaly) -> bool:
 
     Batch work takes what nobody needs; who suffers from it shows it in latency.
     """
-    return any(word in anomaly.metric for word in _PROCESSORS) and anomaly.observed < _BUSY
+    return _is_processor(anomaly) and anomaly.observed < _BUSY and not _is_runaway(anomaly)
+
+
+def _is_runaway(anomaly: Anomaly) -> bool:
+    """A processor that idled, and now works for half of the time or more."""
+    least = max(_HALF_BUSY, _RUNAWAY * anomaly.expected)
+    return _is_processor(anomaly) and anomaly.observed >= least
+
+
+def _is_processor(anomaly: Anomaly) -> bool:
+    return any(word in anomaly.metric for word in _PROCESSORS)
 
 
 def title_of(anomalies: Sequence[Anomaly]) -> str:

@@ -82,6 +82,22 @@ def test_a_busy_processor_with_time_to_spare_is_no_incident(
     assert holds(replace(busy, observed=observed)) is alone
 
 
+@pytest.mark.parametrize(
+    ("expected", "observed", "after", "alone"),
+    [
+        (0.015, 0.68, 45, True),
+        (0.015, 0.68, 30, False),  # batch work is over soon
+        (0.015, 0.45, 600, False),  # has more than half of its time to spare
+        (0.2, 0.68, 600, False),  # a busy hour
+    ],
+)
+def test_a_processor_that_idled_and_runs_away(
+    expected: float, observed: float, after: int, alone: bool
+) -> None:
+    busy = anomaly("cart", 0, Role.SATURATION, metric="process_cpu", strength=8)
+    assert holds(replace(busy, observed=observed, expected=expected), after=after) is alone
+
+
 def test_a_busy_processor_counts_once_users_feel_it() -> None:
     busy = replace(anomaly("cart", 0, Role.SATURATION, metric="cpu_usage"), observed=0.5)
     assert holds(busy, anomaly("cart", 0, Role.LATENCY, strength=1.1), after=1)
