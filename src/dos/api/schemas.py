@@ -35,7 +35,7 @@ from dos.model.ids import (
 from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentReason, IncidentState
 from dos.model.overview import Health, SeriesReading, ServiceStatus
-from dos.model.rootcause import EvidenceKind, Stance
+from dos.model.rootcause import EvidenceKind, FaultKind, Stance
 from dos.model.telemetry import MetricKind, Role, Series
 from dos.storage.base import Ledger
 
@@ -221,6 +221,7 @@ class HypothesisOut(Wire):
     probability: Number
     score: Number
     evidence: tuple[EvidenceOut, ...]
+    kind: FaultKind | None = Field(default=None, description="What probably is wrong with it.")
 
 
 class RootCauseOut(Wire):
@@ -231,6 +232,12 @@ class RootCauseOut(Wire):
     method: str
     at: Time
     onset: Time
+    coverage: Number | None = Field(
+        default=None, description="How often the cause is among `likely`, on held-out simulations."
+    )
+    likely: tuple[EntityId, ...] = Field(
+        default=(), description="The smallest set of entities that holds the cause that often."
+    )
 
 
 class AffectedOut(Wire):

@@ -9,6 +9,28 @@ from dos.kit.clock import Millis
 from dos.model.ids import EntityId
 
 
+class FaultKind(StrEnum):
+    """What kind of thing went wrong."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    NETWORK = "network"
+    DISK = "disk"
+    CODE = "code"
+    """Wrong answers, errors, locks: without a change that anybody told of."""
+    CONFIGURATION = "configuration"
+    """Configuration, feature flags, certificates."""
+    DEPLOY = "deploy"
+    DEPENDENCY = "dependency"
+    """Somebody else's service, cache or database failed it."""
+    TRAFFIC = "traffic"
+    """More requests than it can take, from users or from retries."""
+    PLATFORM = "platform"
+    """A machine, a zone, a clock."""
+    MONITORING = "monitoring"
+    """Nothing but the measurement is wrong."""
+
+
 class Stance(StrEnum):
     """Whether a piece of evidence speaks for or against its hypothesis."""
 
@@ -55,6 +77,8 @@ class Hypothesis:
     score: float
     """The ranker's own number; comparable within one ranking only."""
     evidence: tuple[Evidence, ...] = ()
+    kind: FaultKind | None = None
+    """What probably is wrong with it, if the ranker can tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +93,11 @@ class RootCause:
     at: Millis
     onset: Millis
     """When the trouble began, as estimated."""
+    coverage: float | None = None
+    """How often the cause is among `likely`, on held-out simulations; None: not calibrated."""
+    likely: tuple[EntityId, ...] = ()
+    """The smallest set of entities that holds the cause that often; empty where nothing was said,
+    and where "none of these" is likely enough to fill it alone."""
 
     @property
     def top(self) -> Hypothesis | None:

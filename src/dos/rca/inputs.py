@@ -32,11 +32,15 @@ GROUPS = (
     "memory",
     "disk",
     "network",
-    "pressure",
+    "loss",
+    "queue",
+    "restarts",
+    "cache",
     "other",
 )
 """Kinds of metrics: time in own code, latency, failed requests and availability (as failures),
-requests, processor, memory, disk, network, other saturation (queues, connections), the rest."""
+requests, processor, memory, disk, bytes and packets on the network, what is lost there, what waits
+or is held open (queues, connections, threads), restarts, hits of a cache, the rest."""
 _OF_GROUP = ("up", "down", "among", "ratio", "lag", "mean", "known", "silent")
 _CHANGES = (ChangeKind.DEPLOY, ChangeKind.CONFIG, ChangeKind.FLAG)
 _OF_NODE = (
@@ -50,6 +54,9 @@ _OF_NODE = (
     "explained",
     "dependents",
     "score",
+    "score_log",
+    "resource",
+    "symptom",
     "alarmed",
     "reached",
     "no_series",
@@ -70,6 +77,9 @@ NODE_INPUTS = tuple(f"{group}_{one}" for group in GROUPS for one in _OF_GROUP) +
 EDGE_INPUTS = ("callee_to_caller", "host", "share")
 """Names of the columns of `Inputs.edge`."""
 _STATEFUL = {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
+_LATE = 3.0
+"""Steps that an onset is later than another before that counts."""
+_SOON = 20 * SECOND
 _STRONG = 4.0
 """Strengths are divided by it, to be about 1."""
 _CHANGE_FADES = 10 * MINUTE
@@ -90,28 +100,39 @@ class Inputs:
 
 
 def group_of(spec: SeriesSpec) -> int:
-    """Place in `GROUPS`."""
-    name = spec.metric.lower()
+    """Place in `GROUPS`: by words in the name where these say more than the role does."""
     if ("scope", "self") in spec.labels:
         return 0
-    if spec.role is Role.LATENCY:
-        return 1
-    if spec.role in {Role.ERRORS, Role.AVAILABILITY}:
-        return 2
-    if spec.role is Role.TRAFFIC:
-        return 3
+    name = spec.metric.lower()
     for place, words in _WORDS:
         if any(word in name for word in words):
             return place
-    return 8 if spec.role is Role.SATURATION else 9
+    return _OF_ROLE.get(spec.role, len(GROUPS) - 1)
 
 
+_OF_ROLE = {
+    Role.LATENCY: 1,
+    Role.ERRORS: 2,
+    Role.AVAILABILITY: 2,
+    Role.TRAFFIC: 3,
+    Role.SATURATION: 9,
+}
 _WORDS = (
-    (7, ("network", "net_", "packet", "retransmit", "tcp", "receive", "transmit", "rx_", "tx_")),
+    (8, ("retrans", "packet_loss", "dropped", "drops", "orphan")),
+    (10, ("restart",)),
+    (11, ("hit_", "hits", "miss", "evict")),
+    (1, ("latency", "duration")),
+    (7, ("network", "net_", "netstat", "packet", "octets", "segs", "rx_", "tx_", "sockstat")),
     (6, ("disk", "fs_", "filesystem", "volume", "syscallwrite", "syscallread", "io_")),
     (5, ("mem", "rss", "heap", "swap")),
-    (4, ("cpu", "load", "thrott")),
+    (4, ("cpu", "load1", "load5", "thrott")),
 )
+"""Looked for in this order."""
+
+
+def step_of(case: Case) -> float:
+    """Usual time between samples, ms; a minute where there are fewer than two."""
+    return float(np.median(np.diff(case.times))) if len(case.times) > 1 else float(MINUTE)
 
 
 def inputs_of(
@@ -166,7 +187,7 @@ def _signals(
     ratio, lag = np.zeros(shape), np.zeros(shape)
     ratio[has] = _ratio(measured, chosen)
     shown = strength[chosen] > 0
-    late = np.tanh((measured.onset[chosen] - onset) / MINUTE) * shown
+    late = np.tanh((measured.onset[chosen] - onset) / max(_LATE * step_of(case), _SOON)) * shown
     lag[has] = late
     top = up.reshape(count, -1).max(axis=0, initial=0.0)
     among = np.divide(up.reshape(count, -1), top, out=np.zeros((count, len(GROUPS))), where=top > 0)
@@ -218,6 +239,9 @@ def _about(
         out[mine, column["explained"]] = found.explained
         out[mine, column["dependents"]] = found.dependents
         out[mine, column["score"]] = found.score / max(float(found.score.max()), 1.0)
+        out[mine, column["score_log"]] = np.log1p(np.maximum(found.score, 0.0)) / _STRONG
+        out[mine, column["resource"]] = found.resource / _STRONG
+        out[mine, column["symptom"]] = found.symptom / _STRONG
         for name, size, share in (
             ("latency", np.maximum(own.latency, 0.0), own.latency_share),
             ("failures", np.abs(own.failures), own.failures_share),
@@ -234,7 +258,7 @@ def _about(
         name = f"change_{change.kind}" if change.kind in _CHANGES else "change_other"
         fresh = float(np.exp(-max(age, 0) / _CHANGE_FADES))
         out[at, column[name]] = max(out[at, column[name]], fresh)
-    step = float(np.median(np.diff(case.times))) / SECOND if len(case.times) > 1 else 60.0
+    step = step_of(case) / SECOND
     since = int((case.times >= found.onset).sum())
     out[:, column["coarse"]] = np.log(max(step, 1.0)) / 6.0
     out[:, column["samples"]] = np.log1p(since) / 5.0
