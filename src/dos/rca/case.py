@@ -18,6 +18,8 @@ from dos.model.telemetry import BoolArray, Float64Array, Int64Array, SeriesSpec
 
 GUARD = 5 * MINUTE
 """How late the suspected start may be: samples this close before it are not taken as normal."""
+LARGEST = 1e300
+"""No measurement is larger, and arithmetic with what is would overflow."""
 ENOUGH_BASELINE = 5
 """Baseline samples of a series below which its guard is shortened rather than its baseline."""
 
@@ -64,9 +66,9 @@ class Case:
         The suspected start may be late, so the last `GUARD` before it belongs to the suspect
         window, where each series' own onset is searched. For a series with little history the
         guard shrinks, down to nothing, so that its first `ENOUGH_BASELINE` samples stay in the
-        baseline. Infinite values count as missing.
+        baseline. Infinite values, and those beyond `LARGEST`, count as missing.
         """
-        present = np.isfinite(self.values)
+        present = np.abs(self.values) <= LARGEST
         before = self.times < self.start
         guarded = self.times < self.start - GUARD
         nth = np.cumsum(present, axis=0)

@@ -49,6 +49,7 @@ def conclude(
     onset: int,
     evidence: Callable[[EntityId], tuple[Evidence, ...]],
     metric: Callable[[EntityId], str | None],
+    chances: Float64Array | None = None,
 ) -> RootCause:
     """The best `limit` entities as hypotheses; what goes to all others counts as unknown.
 
@@ -60,8 +61,11 @@ def conclude(
         onset: When the trouble began, ms.
         evidence: Evidence for and against an entity.
         metric: The metric that shows an entity's trouble best.
+        chances: `[entity]` probabilities, in the order of the scores, for a ranker whose scores
+            are none that `probabilities` understands. They sum to 1 at most.
     """
-    chances, _ = probabilities(scores.score)
+    if chances is None:
+        chances, _ = probabilities(scores.score)
     chance = dict(zip(scores.entities, chances.tolist(), strict=True))
     shown = [(entity, score) for entity, score in scores.ordered() if chance[entity] > 0][:limit]
     ranked = tuple(
