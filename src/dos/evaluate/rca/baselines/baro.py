@@ -1,9 +1,10 @@
-"""BARO: Bayesian change point, then median and interquartile range (Pham et al., FSE 2024).
+"""BARO: median and interquartile range (Pham et al., FSE 2024).
 
 *BARO: Robust Root Cause Analysis for Microservices via Multivariate Bayesian Online Change Point
-Detection*. The start that is given takes the place of the detected one, as in its evaluation; its
-RobustScorer is section 3.3. Scores are one-sided there; here a fall counts as much as a rise,
-which is kinder to it.
+Detection*, section 3.3, `RobustScorer`. The start that is given takes the place of the detected
+one, as in the paper's and RCAEval's evaluation of the ranking. As published: one-sided, the
+greatest rise of any sample; where the interquartile range is 0 it is taken for 1. Added is that
+availability is turned over.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from dos.rca.case import Case
 
 def score(case: Case) -> EntityScores:
     """The greatest distance from the median, over the interquartile range, of each entity."""
-    table = table_of(case)
+    table = table_of(case).turned()
     if not table.column:
         return table.scores(np.zeros(0))
-    low, middle, high = np.quantile(table.normal, (0.25, 0.5, 0.75), axis=0)
+    low, middle, high = np.nanquantile(table.normal, (0.25, 0.5, 0.75), axis=0)
     spread = np.where(high > low, high - low, 1.0)
-    return table.scores((np.abs(table.abnormal - middle) / spread).max(axis=0))
+    return table.scores(np.nanmax((table.abnormal - middle) / spread, axis=0))

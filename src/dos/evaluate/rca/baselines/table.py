@@ -1,65 +1,129 @@
-"""A case as these methods take it: a table without gaps, before and after, and scores of columns."""
+"""A case as these methods take it: a table before the start and after it, and scores of columns.
+
+What is done to the samples is what RCAEval 1.8.1 does (`io/time_series.py`: series that are
+constant before or after the start are dropped, memory is in megabytes), with what its data needs
+no answer for: gaps are left out or carried forward and never zero, and an alarm on a metric
+restricts the table to that metric, as the evaluation of PetShop does (Hardt et al., CLeaR 2024).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dos.model.ids import EntityId
-from dos.model.telemetry import Float64Array
+from dos.model.telemetry import BoolArray, Float64Array, Role
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
+
+_MEGABYTE = 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """The series that are not constant, gaps filled with the value before, as RCAEval does."""
+    """Some of the series of a case."""
 
     case: Case
     column: tuple[int, ...]
     """Which series of the case."""
     normal: Float64Array
-    """`[time, column]` before the start."""
+    """`[time, column]` before the start; NaN where there is no sample."""
     abnormal: Float64Array
     """`[time, column]` from the start to the end."""
 
     def scores(self, score: Float64Array) -> EntityScores:
-        """Each entity has the greatest score of its columns; 0 where it has none.
+        """Each entity has the greatest score of its columns; below all where it has none.
 
         Args:
-            score: `[column]`.
+            score: `[column]`; not a number counts as nothing known.
         """
-        best: dict[EntityId, float] = dict.fromkeys(self.case.entities(), 0.0)
-        for place, one in zip(self.column, np.nan_to_num(score).tolist(), strict=True):
+        known = np.isfinite(score)
+        least = float(score[known].min()) - 1.0 if known.any() else 0.0
+        best: dict[EntityId, float] = dict.fromkeys(self.case.entities(), least)
+        for place, one in zip(self.column, np.where(known, score, least).tolist(), strict=True):
             entity = self.case.series[place].entity
             best[entity] = max(best[entity], one)
         return EntityScores(entities=tuple(best), score=np.array(list(best.values())))
 
+    def filled(self) -> Table:
+        """Gaps filled with the value before, else with the one after."""
+        both = np.concatenate([self.normal, self.abnormal])
+        whole = _carried(_carried(both)[::-1])[::-1]
+        cut = len(self.normal)
+        return replace(self, normal=whole[:cut], abnormal=whole[cut:])
 
-def table_of(case: Case) -> Table:
-    """The table of a case."""
-    values = _filled(case.values)
+    def turned(self) -> Table:
+        """Availability as unavailability, so that more of anything is worse."""
+        falls = np.array([self.case.series[one].role is Role.AVAILABILITY for one in self.column])
+        sign = np.where(falls, -1.0, 1.0)
+        return replace(self, normal=self.normal * sign, abnormal=self.abnormal * sign)
+
+
+def table_of(case: Case, *, constant: bool = False, statistics: bool = True) -> Table:
+    """The table of a case.
+
+    Args:
+        case: The case.
+        constant: Whether to keep series that are constant before or after the start.
+        statistics: Whether to keep all statistics of the alarm's metric (its mean, its
+            quantiles), and not only the first of each entity.
+    """
+    values = np.where(np.isfinite(case.values), case.values, np.nan)
     before = case.times < case.start
     after = ~before & (case.times <= case.end)
     normal, abnormal = values[before], values[after]
-    if not len(normal) or not len(abnormal):
-        empty = np.zeros((0, 0))
-        return Table(case=case, column=(), normal=empty, abnormal=empty)
-    moves = (normal.max(axis=0) > normal.min(axis=0)) & (abnormal.max(axis=0) > abnormal.min(axis=0))
-    moves |= np.abs(abnormal.mean(axis=0) - normal.mean(axis=0)) > 0
-    column = np.flatnonzero(moves)
+    use = _known(normal) & _known(abnormal) & _of_the_alarm(case, statistics=statistics)
+    if not constant:
+        use &= _moves(normal) & _moves(abnormal)
+    column = np.flatnonzero(use)
+    scale = np.array([_scale(case.series[one].metric) for one in column])
     return Table(
         case=case,
         column=tuple(column.tolist()),
-        normal=normal[:, column],
-        abnormal=abnormal[:, column],
+        normal=normal[:, column] / scale,
+        abnormal=abnormal[:, column] / scale,
     )
 
 
-def _filled(values: Float64Array) -> Float64Array:
-    """The last known value where there is none; 0 before the first."""
+def _of_the_alarm(case: Case, *, statistics: bool) -> BoolArray:
+    """Series of the metric somebody was alarmed by; all where that is not known."""
+    every = np.ones(len(case.series), np.bool_)
+    metric = case.target[1] if case.target else None
+    if metric is None:
+        return every
+    named = [at for at, one in enumerate(case.series) if one.metric.startswith(metric)]
+    if not named:
+        return every
+    if not statistics:
+        named = list({case.series[at].entity: at for at in reversed(named)}.values())
+    use = np.zeros(len(case.series), np.bool_)
+    use[named] = True
+    return use
+
+
+def _known(values: Float64Array) -> BoolArray:
+    known: BoolArray = np.isfinite(values).any(axis=0)
+    return known
+
+
+def _moves(values: Float64Array) -> BoolArray:
+    if not len(values):
+        return np.zeros(values.shape[1], np.bool_)
+    known = np.isfinite(values)
+    most = np.where(known, values, -np.inf).max(axis=0)
+    least = np.where(known, values, np.inf).min(axis=0)
+    return np.greater(most, least)
+
+
+def _scale(metric: str) -> float:
+    """What a value is divided by: `mem` and `…_mem`, by name and by nothing else, as published."""
+    return _MEGABYTE if metric == "mem" or metric.endswith("_mem") else 1.0
+
+
+def _carried(values: Float64Array) -> Float64Array:
+    """The last known value where there is none."""
     known = np.isfinite(values)
     last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
     filled = np.take_along_axis(values, np.maximum(last, 0), axis=0)
-    return np.where(last >= 0, filled, 0.0)
+    return np.where(last >= 0, filled, np.nan)
