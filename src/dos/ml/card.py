@@ -65,6 +65,8 @@ class ModelCard(BaseModel):
     calibration: list[tuple[float, float]] = []
     """What the network says of how much is abnormal, and how rare as much is in clean series (minus
     the natural logarithm of the share of samples): points of a rising line, smoothed as served."""
+    fitted: dict[str, float] = {}
+    """Numbers that serving needs beside the weights, by name, fitted on held-out examples."""
     figures: dict[str, float]
     """On examples of series that it was not trained on, by name."""
     limits: list[str]

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from dos.model.telemetry import Float32Array, Int64Array
+
+
+class Batch(Protocol):
+    """Some examples, as a network takes them."""
+
+    @property
+    def columns(self) -> Mapping[str, npt.NDArray[Any]]:
+        """By name."""
+        ...
+
+    def __len__(self) -> int:
+        """Examples."""
+        ...
+
+
+class Lessons(Protocol):
+    """Anything a network can be trained and validated on."""
+
+    def __len__(self) -> int:
+        """Examples."""
+        ...
+
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+        """All of them, `size` at a time; shuffled by `rng`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
 from dos.kit.errors import CorruptDataError
@@ -74,17 +75,33 @@ class Served:
         joined = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
         return dict(zip(self.outputs, joined, strict=True))
 
+    def whole(self, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, Float32Array]:
+        """Answer all at once: for networks whose rows have to do with each other.
+
+        Args:
+            inputs: Arrays for each of `self.inputs`.
+
+        Returns:
+            Arrays for each of `self.outputs`.
+
+        Raises:
+            ValueError: An input is missing, or has another shape.
+        """
+        return dict(zip(self.outputs, self._said(inputs), strict=True))
+
     def _block(self, inputs: Mapping[str, Float32Array], first: int) -> list[Float32Array]:
         block = {name: inputs[name][first : first + _BLOCK] for name in self.inputs}
         rows = len(block[self.inputs[0]])
         missing = -rows % _LANES
         if missing:
             block = {name: _filled_up(value, missing) for name, value in block.items()}
+        return [one[:rows] for one in self._said(block)]
+
+    def _said(self, inputs: Mapping[str, npt.NDArray[Any]]) -> list[Float32Array]:
         try:
-            said = cast(list[Float32Array], self._session.run(None, block))
+            return cast(list[Float32Array], self._session.run(None, dict(inputs)))
         except _errors.InvalidArgument as error:
             raise ValueError(str(error)) from error
-        return [one[:rows] for one in said]
 
 
 def _filled_up(value: Float32Array, missing: int) -> Float32Array:

@@ -20,7 +20,7 @@ from torch import nn
 
 from dos.kit.clock import Clock, SystemClock
 from dos.kit.errors import PermanentError
-from dos.ml.dataset import Examples
+from dos.ml.dataset import Batch, Lessons
 
 N = TypeVar("N", bound=nn.Module)
 Objective = Callable[[nn.Module, Mapping[str, torch.Tensor]], torch.Tensor]
@@ -91,8 +91,8 @@ def seeded(build: Callable[[], N], seed: int) -> N:
 def fit(
     network: nn.Module,
     objective: Objective,
-    train: Examples,
-    validate: Examples,
+    train: Lessons,
+    validate: Lessons,
     options: FitOptions,
     *,
     progress: Callable[[FitProgress], None] | None = None,
@@ -150,7 +150,7 @@ def fit(
 
 
 def evaluate(
-    network: nn.Module, objective: Objective, examples: Examples, device: torch.device
+    network: nn.Module, objective: Objective, examples: Lessons, device: torch.device
 ) -> float:
     """Mean loss on `examples`."""
     network.eval()
@@ -161,7 +161,7 @@ def evaluate(
     return total / len(examples)
 
 
-def tensors(examples: Examples, device: torch.device) -> dict[str, torch.Tensor]:
+def tensors(examples: Batch, device: torch.device) -> dict[str, torch.Tensor]:
     """The columns on a device."""
     return {
         name: torch.from_numpy(np.ascontiguousarray(column)).to(device)

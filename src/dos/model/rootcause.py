@@ -24,7 +24,7 @@ class FaultKind(StrEnum):
     DEPENDENCY = "dependency"
     """Somebody else's service, cache or database failed it."""
     TRAFFIC = "traffic"
-    """More requests than it can take, from users or from retries."""
+    """More requests than it can take: from users, from retries, or since capacity was lost."""
     PLATFORM = "platform"
     """A machine, a zone, a clock."""
     MONITORING = "monitoring"

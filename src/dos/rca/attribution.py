@@ -101,9 +101,7 @@ def _own_change(
     known = np.isfinite(y) & np.isfinite(x).all(axis=1)
     x, y = x[known], y[known]
     weight = PRIOR_WEIGHT * max(len(y), 1) * np.maximum(measured.scale[causes] ** 2, 1e-18)
-    weights = np.linalg.solve(
-        x.T @ x + np.diag(weight), x.T @ y + weight * PRIOR
-    )
+    weights = np.linalg.solve(x.T @ x + np.diag(weight), x.T @ y + weight * PRIOR)
     explained = float(np.clip(weights, 0.0, 2.0) @ moved)
     # More than all of it cannot be explained.
     return change - (min(explained, change) if change > 0 else max(explained, change))

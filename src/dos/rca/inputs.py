@@ -18,10 +18,10 @@ from dos.model.entity import EntityKind
 from dos.model.graph import EdgeKind
 from dos.model.ids import EntityId
 from dos.model.telemetry import Float32Array, Float64Array, Int64Array, Role, SeriesSpec
-from dos.rca.attribution import Unexplained
+from dos.rca.attribution import Unexplained, unexplained
 from dos.rca.case import Case
-from dos.rca.measure import DRIFT, Measured
-from dos.rca.suspicion import SHORT, Suspicion
+from dos.rca.measure import DRIFT, Measured, measure
+from dos.rca.suspicion import SHORT, Suspicion, Weights, series_strength, suspect
 
 GROUPS = (
     "own_time",
@@ -41,7 +41,18 @@ GROUPS = (
 """Kinds of metrics: time in own code, latency, failed requests and availability (as failures),
 requests, processor, memory, disk, bytes and packets on the network, what is lost there, what waits
 or is held open (queues, connections, threads), restarts, hits of a cache, the rest."""
-_OF_GROUP = ("up", "down", "among", "ratio", "lag", "mean", "known", "silent")
+_OF_GROUP = (
+    "up",
+    "down",
+    "among",
+    "ratio",
+    "ratio_among",
+    "change_among",
+    "lag",
+    "mean",
+    "known",
+    "silent",
+)
 _CHANGES = (ChangeKind.DEPLOY, ChangeKind.CONFIG, ChangeKind.FLAG)
 _OF_NODE = (
     "callers",
@@ -135,9 +146,15 @@ def step_of(case: Case) -> float:
     return float(np.median(np.diff(case.times))) if len(case.times) > 1 else float(MINUTE)
 
 
-def inputs_of(
-    case: Case, measured: Measured, found: Suspicion, own: Unexplained
-) -> Inputs:
+def read(case: Case, weights: Weights | None = None) -> Inputs:
+    """The arrays of a case, from nothing but the case; see `inputs_of`."""
+    measured = measure(case)
+    found = suspect(case, measured, weights or Weights())
+    own = unexplained(case, measured, series_strength(measured, case.series))
+    return inputs_of(case, measured, found, own)
+
+
+def inputs_of(case: Case, measured: Measured, found: Suspicion, own: Unexplained) -> Inputs:
     """The arrays of a case.
 
     Args:
@@ -184,20 +201,21 @@ def _signals(
     best[cell[order]] = order
     has = best >= 0
     chosen = best[has]
-    ratio, lag = np.zeros(shape), np.zeros(shape)
+    ratio, lag, change = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     ratio[has] = _ratio(measured, chosen)
+    change[has] = _change_among(case, measured)[chosen]
     shown = strength[chosen] > 0
     late = np.tanh((measured.onset[chosen] - onset) / max(_LATE * step_of(case), _SOON)) * shown
     lag[has] = late
-    top = up.reshape(count, -1).max(axis=0, initial=0.0)
-    among = np.divide(up.reshape(count, -1), top, out=np.zeros((count, len(GROUPS))), where=top > 0)
     silent = np.zeros(shape)
     np.maximum.at(silent, cell, _silence(case))
     columns = [
         up,
         down,
-        among.ravel(),
+        _among(up, count),
         ratio,
+        _among(np.abs(ratio), count),
+        change,
         lag,
         total / np.maximum(number, 1.0),
         np.minimum(number, 1.0),
@@ -206,13 +224,35 @@ def _signals(
     return np.stack(columns, axis=1).reshape(count, len(GROUPS) * len(_OF_GROUP))
 
 
+def _among(value: Float64Array, count: int) -> Float64Array:
+    """`[entity * group]` as shares of the greatest of each group."""
+    table = value.reshape(count, -1)
+    top = table.max(axis=0, initial=0.0)
+    share: Float64Array = np.divide(table, top, out=np.zeros_like(table), where=top > 0)
+    return share.ravel()
+
+
+def _change_among(case: Case, measured: Measured) -> Float64Array:
+    """`[series]` change in the series' unit, over the greatest of the same metric anywhere."""
+    moved: Float64Array = np.nan_to_num(np.abs(measured.observed - measured.center))
+    if not moved.size:
+        return moved
+    _, metric = np.unique([one.metric for one in case.series], return_inverse=True)
+    top = np.zeros(int(metric.max()) + 1)
+    np.maximum.at(top, metric, moved)
+    most = top[metric]
+    share: Float64Array = np.divide(moved, most, out=np.zeros_like(moved), where=most > 0)
+    return share
+
+
 def _ratio(measured: Measured, chosen: Int64Array) -> Float64Array:
     """Natural logarithm of how many times the normal was observed, between -1 and 1 (20 times)."""
     before, after = measured.center[chosen], measured.observed[chosen]
     usable = (before > 0) & (after >= 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.where(usable, np.log(np.maximum(after, 1e-300) / before), 0.0)
-    return np.clip(np.nan_to_num(ratio), -3.0, 3.0) / 3.0
+    bounded: Float64Array = np.clip(np.nan_to_num(ratio), -3.0, 3.0) / 3.0
+    return bounded
 
 
 def _silence(case: Case) -> Float64Array:

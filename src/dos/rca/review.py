@@ -39,6 +39,8 @@ class Review:
     """`[series]` strength, of traffic and of metrics of no known role less."""
     abnormality: Float64Array
     """`[entity]` the greatest of its series' `weighed`; 0 for one that is normal."""
+    ailing: Float64Array
+    """`[entity]` the same without traffic: who is asked for less, or more, is not ill for that."""
 
     @staticmethod
     def of(case: Case) -> Review:
@@ -52,6 +54,7 @@ class Review:
             for spec in case.series
         ]
         weighed = found.strength * np.array(weight, np.float64)
+        asked = np.array([spec.role is Role.TRAFFIC for spec in case.series], np.bool_)
         return Review(
             case=case,
             measured=measured,
@@ -59,6 +62,7 @@ class Review:
             owner=owner,
             weighed=weighed,
             abnormality=greatest(weighed, owner, len(place)),
+            ailing=greatest(np.where(asked, 0.0, weighed), owner, len(place)),
         )
 
     @property

@@ -4,7 +4,7 @@
 Graph attention of the second kind (Brody, Alon & Yahav, *How Attentive are Graph Attention
 Networks?*, ICLR 2022; `GATv2Conv` of PyTorch Geometric): each entity weighs what its neighbours
 show by what it shows itself and by the kind and direction of the edge between them. Four heads,
-set side by side after the first layer and averaged after the second. An entity also sees the case
+set side by side after each layer and averaged after the last. An entity also sees the case
 as a whole: the greatest and the mean of all entities. Nothing depends on the order of entities or
 on their number, so a network that was trained on many small systems reads any other one.
 """
@@ -40,28 +40,45 @@ class DependencyGNN(nn.Module):
         hidden_dim: Numbers of a head.
         output_dim: Numbers that are said of an entity.
         edge_dim: Numbers that an edge is described by; 0 for none.
+        layers: Layers of attention, 2 or more: how many calls away an entity looks.
+        dropout: Share of what neighbours say that is left out in training.
     """
 
     def __init__(
-        self, input_dim: int, hidden_dim: int, output_dim: int, *, edge_dim: int = 0
+        self,
+        input_dim: int,
+        hidden_dim: int,
+        output_dim: int,
+        *,
+        edge_dim: int = 0,
+        layers: int = 2,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if layers < 2:
+            msg = f"layers must be 2 or more, not {layers}"
+            raise ValueError(msg)
         wide = HEADS * hidden_dim
-        edges = edge_dim or None
-        self.conv1 = GATv2Conv(
-            input_dim, hidden_dim, heads=HEADS, concat=True, edge_dim=edges, add_self_loops=False
+        self.own = nn.Sequential(
+            nn.Linear(input_dim, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU()
         )
-        self.own1 = nn.Linear(input_dim, wide)
-        self.norm1 = nn.LayerNorm(wide)
-        self.conv2 = GATv2Conv(
-            wide, hidden_dim, heads=HEADS, concat=False, edge_dim=edges, add_self_loops=False
+        self.convs = nn.ModuleList(
+            GATv2Conv(
+                wide,
+                hidden_dim if at < layers - 1 else wide,
+                heads=HEADS,
+                concat=at < layers - 1,
+                edge_dim=edge_dim or None,
+                add_self_loops=False,
+            )
+            for at in range(layers)
         )
-        self.own2 = nn.Linear(wide, hidden_dim)
-        self.norm2 = nn.LayerNorm(hidden_dim)
-        self.whole = nn.Linear(2 * hidden_dim, hidden_dim)
-        self.mix = nn.Linear(2 * hidden_dim, hidden_dim)
-        self.lin = nn.Linear(hidden_dim, output_dim)
-        self.none = nn.Linear(hidden_dim, 1)
+        self.norms = nn.ModuleList(nn.LayerNorm(wide) for _ in range(layers))
+        self.dropout = dropout
+        self.whole = nn.Linear(2 * wide, wide)
+        self.mix = nn.Linear(2 * wide, wide)
+        self.lin = nn.Linear(wide, output_dim)
+        self.none = nn.Linear(wide, 1)
 
     def forward(
         self,
@@ -80,10 +97,10 @@ class DependencyGNN(nn.Module):
             case: `[entity]` which case an entity is of; None where there is one case.
             cases: How many there are.
         """
-        shown = functional.silu(self.conv1(x, edge_index, edge_attr) + self.own1(x))
-        shown = self.norm1(shown)
-        shown = functional.silu(self.conv2(shown, edge_index, edge_attr) + self.own2(shown))
-        shown = self.norm2(shown)
+        shown = self.own(x)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            heard = functional.silu(conv(norm(shown), edge_index, edge_attr))
+            shown = shown + functional.dropout(heard, self.dropout, self.training)
         if case is None:
             largest, mean = shown.max(dim=0, keepdim=True).values, shown.mean(dim=0, keepdim=True)
             whole = functional.silu(self.whole(torch.cat([largest, mean], dim=1)))
@@ -97,9 +114,13 @@ class DependencyGNN(nn.Module):
     def attention(
         self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """`[edge, HEADS]` how much each edge counts in the first layer; those into an entity sum
-        to 1."""
-        _, (_, weights) = self.conv1(x, edge_index, edge_attr, return_attention_weights=True)
+        """`[edge, HEADS]` how much each edge counts in the first layer.
+
+        Those into an entity sum to 1.
+        """
+        shown = self.norms[0](self.own(x))
+        said = self.convs[0](shown, edge_index, edge_attr, return_attention_weights=True)
+        weights: torch.Tensor = said[1][1]
         return weights
 
 

@@ -1,0 +1,121 @@
+"""What the graph network learns from: voyages of the simulator, each incident in several variants.
+
+    seed ─▶ voyage ─▶ incident ─▶ as it is, and as other systems would have measured it ─▶ inputs
+
+Voyages are independent of each other and are made side by side in processes; their examples are in
+the order of their seeds whatever finishes first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from random import Random
+
+from dos.evaluate.rca.habits import vary
+from dos.evaluate.rca.simulated import SimulatedIncident, voyage
+from dos.model.rootcause import FaultKind
+from dos.rca.case import Case
+from dos.rca.examples import Cause, Example, example_of
+from dos.rca.inputs import Inputs, read
+from dos.simulate.faults import FaultType
+
+FIRST_SEED = 100
+"""Seeds below are for development (`--split dev`), those from 10,000 on are held out."""
+_WHOLE, _AGAIN = 0.5, 0.6
+"""Chances that an incident is learned from as it is, and in a second variant."""
+
+KIND_OF = {
+    FaultType.CPU_SPIKE: FaultKind.CPU,
+    FaultType.MEMORY_LEAK: FaultKind.MEMORY,
+    FaultType.NETWORK_LATENCY: FaultKind.NETWORK,
+    FaultType.PACKET_LOSS: FaultKind.NETWORK,
+    FaultType.ERROR_RATE: FaultKind.CODE,
+    FaultType.CASCADING_FAILURE: FaultKind.TRAFFIC,
+    FaultType.DEPLOY_REGRESSION: FaultKind.DEPLOY,
+    FaultType.CONFIG_CHANGE: FaultKind.CONFIGURATION,
+    FaultType.FEATURE_FLAG: FaultKind.CONFIGURATION,
+    FaultType.CERTIFICATE_EXPIRY: FaultKind.CONFIGURATION,
+    FaultType.DNS_FAILURE: FaultKind.NETWORK,
+    FaultType.DISK_FULL: FaultKind.DISK,
+    FaultType.NOISY_NEIGHBOUR: FaultKind.CPU,
+    FaultType.LOCK_CONTENTION: FaultKind.CODE,
+    FaultType.CACHE_STAMPEDE: FaultKind.TRAFFIC,
+    FaultType.RETRY_STORM: FaultKind.TRAFFIC,
+    FaultType.DEPENDENCY_OUTAGE: FaultKind.DEPENDENCY,
+    FaultType.ZONE_OUTAGE: FaultKind.PLATFORM,
+    FaultType.TRAFFIC_SURGE: FaultKind.TRAFFIC,
+    FaultType.CLOCK_SKEW: FaultKind.PLATFORM,
+    FaultType.METRIC_CORRUPTION: FaultKind.MONITORING,
+}
+"""What an engineer would call each type of fault."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RcaLessons:
+    """How much to learn from."""
+
+    voyages: int = 800
+    first: int = FIRST_SEED
+    jobs: int = 1
+    """Processes."""
+
+
+def rca_lessons(
+    options: RcaLessons, progress: Callable[[float], None] | None = None
+) -> list[Example]:
+    """All examples of the voyages, in order.
+
+    Args:
+        options: Which.
+        progress: Is told the share that is done.
+    """
+    examples: list[Example] = []
+    seeds = range(options.first, options.first + options.voyages)
+    for done, some in enumerate(_made(seeds, options.jobs), 1):
+        examples += some
+        if progress is not None:
+            progress(done / len(seeds))
+    return examples
+
+
+def _made(seeds: range, jobs: int) -> Iterator[list[Example]]:
+    if jobs <= 1:
+        yield from map(examples_of_voyage, seeds)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(examples_of_voyage, seeds, chunksize=4)
+
+
+def examples_of_voyage(seed: int) -> list[Example]:
+    """The examples of one voyage."""
+    found: list[Example] = []
+    for number, incident in enumerate(voyage(seed)):
+        rng = Random(f"{seed}/{number}")  # noqa: S311  a simulation
+        for about, case in _variants(incident.case, rng):
+            inputs = read(case)
+            found.append(example_of(inputs, causes_of(incident, inputs), seed, about))
+    return found
+
+
+def _variants(case: Case, rng: Random) -> Iterator[tuple[str, Case]]:
+    if rng.random() < _WHOLE:
+        yield "whole", case
+    yield "varied", vary(case, rng)
+    if rng.random() < _AGAIN:
+        yield "varied", vary(case, rng)
+
+
+def causes_of(incident: SimulatedIncident, inputs: Inputs) -> tuple[Cause, ...]:
+    """What was wrong, as places in `inputs`."""
+    place = {entity: at for at, entity in enumerate(inputs.entities)}
+    return tuple(
+        Cause(
+            entities=tuple(place[one] for one in fault.causes if one in place),
+            kind=KIND_OF[fault.fault],
+        )
+        for fault in incident.faults
+    )
