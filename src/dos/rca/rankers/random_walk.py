@@ -7,7 +7,8 @@ abnormality. The score is how much of its time it spends at each (Kim et al., *R
 in a service-oriented architecture*, SIGMETRICS 2013, "MonitorRank": forward, backward and self
 edges; Meng et al., *Localizing failure root causes in a microservice through causality inference*,
 IWQoS 2020, "MicroCause"). Abnormality is the logarithm of robust sigmas, and stands for the
-correlation with the front end's metric that the papers take.
+correlation with the front end's metric that the papers take. Traffic
+does not count: who is asked for less is not ill for that.
 
     >>> from dos.testing.rankers import ranked, story
     >>> case = story(
@@ -73,10 +74,10 @@ class RandomWalkRanker:
         """Where the walker spends most time, with what it found there."""
         review = Review.of(case)
         stay = self._walk(review)
-        total = review.abnormality.sum()
+        total = review.ailing.sum()
 
         def own(entity: int) -> Sequence[Evidence]:
-            alone = review.abnormality[entity] / total
+            alone = review.ailing[entity] / total
             text = (
                 f"a walk from symptoms to what is called spends {stay[entity]:.0%} of its time "
                 f"here; by its own abnormality alone it would be {alone:.0%}"
@@ -102,7 +103,7 @@ class RandomWalkRanker:
 
     def _walk(self, review: Review) -> Float64Array:
         """`[entity]` share of time, by repeated steps; O(rounds x edges)."""
-        ill, total = review.abnormality, review.abnormality.sum()
+        ill, total = review.ailing, review.ailing.sum()
         if total <= 0:
             return np.zeros(len(ill))
         source, sink, weight = _steps(review, self._config.back)
@@ -123,7 +124,7 @@ class RandomWalkRanker:
 
 def _steps(review: Review, back: float) -> tuple[Int64Array, Int64Array, Float64Array]:
     """From, to and weight of every step the walker may take, from abnormal to abnormal."""
-    ill = review.abnormality
+    ill = review.ailing
     steps: list[tuple[int, int, float]] = []
     for caller, callees in enumerate(review.callees()):
         below = max((float(ill[one]) for one in callees), default=0.0)

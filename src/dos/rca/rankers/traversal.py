@@ -1,11 +1,12 @@
 """Anomaly traversal: abnormal, with no abnormal dependency.
 
 From the alarm, or from everything abnormal where nobody says what the alarm was, follow calls to
-abnormal callees until none is left: where the walk ends is the cause (Liu et al., *MicroHECL: high-
-efficient root cause localization in large-scale microservice systems*, ICSE-SEIP 2021; Chen et
-al., *CauseInfer*, INFOCOM 2014). Entities that call each other in a ring are
-an end together. Ends are ordered by their abnormality. Behind those reached stand ends that were
-not reached, then what is abnormal and passes the blame on, then the rest.
+callees that are about as abnormal until none is left: where the walk ends is the cause (Liu et
+al., *MicroHECL: high-efficient root cause localization in large-scale microservice systems*,
+ICSE-SEIP 2021; Chen et al., *CauseInfer*, INFOCOM 2014). Entities that call each other in a ring
+are an end together. Ends are ordered by their abnormality. Behind those reached stand ends that
+were not reached, then what is abnormal and passes the blame on, then the rest. Traffic does not
+count: who is asked for less is not ill for that.
 
     >>> from dos.testing.rankers import ranked, story
     >>> case = story(
@@ -52,6 +53,12 @@ class Config(BaseModel):
         ge=2,
         description="Robust sigmas, lastingly, from which an entity is abnormal.",
     )
+    passes: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="How abnormal a callee is, against its caller, for the trail to lead on to it.",
+    )
 
 
 class TraversalRanker:
@@ -72,7 +79,7 @@ class TraversalRanker:
         """The ends that were reached; what passes the blame on is no hypothesis."""
         review = Review.of(case)
         trail = self._trail(review)
-        chances, _ = probabilities(np.where(trail.end & trail.reached, review.abnormality, 0.0))
+        chances, _ = probabilities(np.where(trail.end & trail.reached, review.ailing, 0.0))
 
         def own(entity: int) -> Sequence[Evidence]:
             return _said(review, trail, entity)
@@ -91,10 +98,13 @@ class TraversalRanker:
         )
 
     def _trail(self, review: Review) -> _Trail:
-        ill = review.abnormality >= np.log1p(self._config.abnormal - 2.0)
+        ailing = review.ailing
+        ill = ailing >= np.log1p(self._config.abnormal - 2.0)
         callees = review.callees()
         onward = [
-            [one for one in below if ill[one]] if ill[at] else []
+            [one for one in below if ill[one] and ailing[one] >= self._config.passes * ailing[at]]
+            if ill[at]
+            else []
             for at, below in enumerate(callees)
         ]
         ring = components(onward)
@@ -103,7 +113,8 @@ class TraversalRanker:
             if any(ring[one] != ring[at] for one in below):
                 # One way out of a ring is a way out for everybody in it.
                 end[ring == ring[at]] = False
-        return _Trail(ill=ill, end=end, reached=_reached(review, ill, callees), callees=callees)
+        reached = _reached(review, ill, callees)
+        return _Trail(ill=ill, end=end, reached=reached, callees=callees, onward=onward)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -112,9 +123,11 @@ class _Trail:
 
     ill: BoolArray
     end: BoolArray
-    """Abnormal, and calls nothing abnormal but who is in a ring with it."""
+    """Abnormal, and calls nothing as abnormal but who is in a ring with it."""
     reached: BoolArray
     callees: list[list[int]]
+    onward: list[list[int]]
+    """Callees to which the trail leads on."""
 
 
 def _reached(review: Review, ill: BoolArray, callees: list[list[int]]) -> BoolArray:
@@ -137,18 +150,18 @@ def _score(review: Review, trail: _Trail) -> Float64Array:
     tier = np.where(trail.ill, 1.0, 0.0)
     tier[trail.end] = 2.0
     tier[trail.end & trail.reached] = 3.0
-    score: Float64Array = tier + review.abnormality / (1.0 + review.abnormality)
+    score: Float64Array = tier + review.ailing / (1.0 + review.ailing)
     return score
 
 
 def _said(review: Review, trail: _Trail, entity: int) -> Sequence[Evidence]:
     name, below = review.entities[entity], trail.callees[entity]
-    with_it = [review.entities[one] for one in below if trail.ill[one]]
+    with_it = [review.entities[one] for one in trail.onward[entity]]
     if with_it:
         text = f"the trail of abnormal calls ends in a ring of it and {_names(with_it)}"
     elif below:
         called = _names([review.entities[one] for one in below])
-        text = f"it is abnormal, and nothing that it calls is: {called}"
+        text = f"it is abnormal, and nothing that it calls is nearly so: {called}"
     else:
         text = "it is abnormal, and calls nothing that is known"
     return [review.say(name, EvidenceKind.DEPENDENCIES_NORMAL, text, 1.0 if below else 0.5)]
