@@ -1,6 +1,6 @@
 """`dos bench sim`: the whole pipeline on held-out simulations, and its score card.
 
-`dos bench detect` has a file of its own.
+`dos bench detect` and `dos bench rca` have files of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dos.cli.bench_detect import detect
+from dos.cli.bench_rca import rca
 from dos.cli.output import INTERRUPTED, err, out
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Measure DOS against known truth.", no_args_is_help=True)
 app.command("detect")(detect)
+app.command("rca")(rca)
 
 
 class Seeds(StrEnum):

@@ -75,7 +75,7 @@ def table_of(case: Case, *, constant: bool = False, statistics: bool = True) -> 
     normal, abnormal = values[before], values[after]
     use = _known(normal) & _known(abnormal) & _of_the_alarm(case, statistics=statistics)
     if not constant:
-        use &= _moves(normal) & _moves(abnormal)
+        use = use & _moves(normal) & _moves(abnormal)
     column = np.flatnonzero(use)
     scale = np.array([_scale(case.series[one].metric) for one in column])
     return Table(
@@ -103,7 +103,7 @@ def _of_the_alarm(case: Case, *, statistics: bool) -> BoolArray:
 
 
 def _known(values: Float64Array) -> BoolArray:
-    known: BoolArray = np.isfinite(values).any(axis=0)
+    known: BoolArray = np.isfinite(values).sum(axis=0) > 0
     return known
 
 
@@ -113,7 +113,8 @@ def _moves(values: Float64Array) -> BoolArray:
     known = np.isfinite(values)
     most = np.where(known, values, -np.inf).max(axis=0)
     least = np.where(known, values, np.inf).min(axis=0)
-    return np.greater(most, least)
+    moves: BoolArray = most > least
+    return moves
 
 
 def _scale(metric: str) -> float:
