@@ -194,7 +194,8 @@ def _said(review: Review, begun: _Begun, first: Float64Array, entity: int) -> Se
     metric = review.case.series[series].metric
     text = (
         f"{name} became abnormal at {clock_time(round(begun.at[mine]))} "
-        f"± {begun.error[mine] / SECOND:.2g} s ({metric}), first with {first[entity]:.0%} probability"
+        f"± {begun.error[mine] / SECOND:.2g} s ({metric}), "
+        f"as the first with {first[entity]:.0%} probability"
     )
     rest = [i for i in at if i != entity]
     if rest:
