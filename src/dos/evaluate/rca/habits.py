@@ -10,14 +10,15 @@ known or not; history is short. The cause stays what it was.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
 import numpy as np
 
-from dos.kit.clock import SECOND
+from dos.kit.clock import SECOND, Millis
 from dos.model.entity import Entity
-from dos.model.graph import Edge, GraphSnapshot
+from dos.model.graph import Edge, EdgeKind, GraphSnapshot
+from dos.model.ids import EntityId
 from dos.model.telemetry import BoolArray, Float64Array, Role, SeriesSpec
 from dos.rca.case import Case
 from dos.rca.measure import measure
@@ -54,7 +55,8 @@ def vary(case: Case, rng: Random) -> Case:
         rng: Which habits, and how strong.
     """
     noise = np.random.default_rng(rng.randrange(2**32))
-    for chance, habit in _HABITS:
+    (house,) = rng.choices(_HOUSES, weights=[one.share for one in _HOUSES])
+    for chance, habit in (*house.habits, *_HABITS):
         if rng.random() < chance:
             case = habit(case, rng, noise)
     return case
@@ -86,7 +88,8 @@ def with_wrong_edges(case: Case, share: float, rng: Random) -> Case:
         caller, callee = rng.sample(known, 2)
         edges.setdefault((caller, callee), Edge(caller=caller, callee=callee, sources=("wrong",)))
     return replace(
-        case, graph=_graph(case.graph, case.graph.entities, tuple(edges[key] for key in sorted(edges)))
+        case,
+        graph=_graph(case.graph, case.graph.entities, tuple(edges[key] for key in sorted(edges))),
     )
 
 
@@ -113,7 +116,9 @@ def _kept(case: Case, kept: BoolArray) -> Case:
     return replace(case, values=case.values[:, kept], series=series)
 
 
-def _graph(old: GraphSnapshot, entities: tuple[Entity, ...], edges: tuple[Edge, ...]) -> GraphSnapshot:
+def _graph(
+    old: GraphSnapshot, entities: tuple[Entity, ...], edges: tuple[Edge, ...]
+) -> GraphSnapshot:
     return GraphSnapshot(version=1, at=old.at, entities=entities, edges=edges)
 
 
@@ -127,9 +132,30 @@ def _drop_metrics(case: Case, rng: Random, _: np.random.Generator) -> Case:
     return _kept(case, np.array([one.metric not in gone for one in case.series], np.bool_))
 
 
-def _one_side(case: Case, rng: Random, _: np.random.Generator) -> Case:
-    golden = rng.random() < 0.6
-    return _kept(case, np.array([(one.role in _GOLDEN) is golden for one in case.series], np.bool_))
+def _resources(case: Case, _: Random, __: np.random.Generator) -> Case:
+    """Machines and containers are watched, and nobody measures requests."""
+    return _kept(case, np.array([one.role not in _GOLDEN for one in case.series], np.bool_))
+
+
+def _golden(case: Case, rng: Random, _: np.random.Generator) -> Case:
+    """Requests are measured and nothing else; how many there are is not always known."""
+    roles = _GOLDEN if rng.random() < 0.7 else _GOLDEN - {Role.TRAFFIC}
+    return _kept(case, np.array([one.role in roles for one in case.series], np.bool_))
+
+
+def _few_metrics(case: Case, rng: Random, _: np.random.Generator) -> Case:
+    """A handful of metrics of the services."""
+    names = sorted({one.metric for one in case.series})
+    kept = set(rng.sample(names, min(rng.randint(1, 5), len(names))))
+    return _kept(case, np.array([one.metric in kept for one in case.series], np.bool_))
+
+
+def _hosts_only(case: Case, rng: Random, _: np.random.Generator) -> Case:
+    """Nobody knows who calls whom; at best, what runs where."""
+    if case.graph is None or rng.random() < 0.7:
+        return without_graph(case)
+    hosts = tuple(one for one in case.graph.edges if one.kind is EdgeKind.HOST)
+    return replace(case, graph=_graph(case.graph, case.graph.entities, hosts))
 
 
 def _unobserved(case: Case, rng: Random, _: np.random.Generator) -> Case:
@@ -140,7 +166,10 @@ def _unobserved(case: Case, rng: Random, _: np.random.Generator) -> Case:
     return _kept(
         case,
         np.array(
-            [one.entity not in gone or (few and one.role is Role.SATURATION) for one in case.series],
+            [
+                one.entity not in gone or (few and one.role is Role.SATURATION)
+                for one in case.series
+            ],
             np.bool_,
         ),
     )
@@ -170,7 +199,7 @@ def _more_of_the_same(case: Case, rng: Random, noise: np.random.Generator) -> Ca
     added, specs = [], []
     for name in rng.sample(names, rng.randint(1, max(1, len(names) // 2))):
         at = np.array([one.metric == name for one in case.series], np.bool_)
-        spread, share = rng.uniform(0.0, 0.3), rng.uniform(0.2, 1.0)
+        spread, share, word = rng.uniform(0.0, 0.3), rng.uniform(0.2, 1.0), rng.randrange(1000)
         value = case.values[:, at]
         if name.startswith(("error", "ready", "hit")):
             continue
@@ -178,7 +207,7 @@ def _more_of_the_same(case: Case, rng: Random, noise: np.random.Generator) -> Ca
         moved = usual + share * (value - usual)
         added.append(moved * np.exp(_wander(noise, value.shape, 0.5, spread)))
         specs += [
-            replace(one, metric=f"{name}_more")
+            replace(one, metric=f"{name}_{word}")
             for one, keep in zip(case.series, at.tolist(), strict=True)
             if keep
         ]
@@ -224,6 +253,43 @@ def _wander(
     return spread * out
 
 
+def _seldom_asked(case: Case, rng: Random, noise: np.random.Generator) -> Case:
+    """Few requests between two samples, or none: what is measured of them is rough, or missing."""
+    everybody, values = rng.random() < 0.5, case.values.copy()
+    mine = {one for one in case.entities() if everybody or rng.random() < 0.4}
+    usual = rng.uniform(np.log(0.3), np.log(30.0))
+    asked: dict[EntityId, Float64Array] = {}
+    for entity in sorted(mine):
+        rate = _traffic_of(case, entity)
+        expected = np.exp(usual + noise.normal()) * rate
+        asked[entity] = noise.poisson(np.clip(np.nan_to_num(expected), 0.0, 1e4)).astype(np.float64)
+    for at, one in enumerate(case.series):
+        count = asked.get(one.entity)
+        if count is None:
+            continue
+        before, none = values[:, at], count == 0
+        if one.role is Role.TRAFFIC and one.metric == "request_rate":
+            values[:, at] = count
+        elif one.role is Role.LATENCY:
+            rough = np.exp(0.5 * noise.normal(size=len(count)) / np.sqrt(np.maximum(count, 1.0)))
+            values[:, at] = np.where(none, np.nan, before * rough)
+        elif one.role in {Role.ERRORS, Role.AVAILABILITY} and one.unit == "ratio":
+            chance = np.clip(np.nan_to_num(before), 0.0, 1.0)
+            ratio = noise.binomial(count.astype(np.int64), chance) / np.maximum(count, 1.0)
+            values[:, at] = np.where(none, np.nan, ratio)
+    return replace(case, values=values)
+
+
+def _traffic_of(case: Case, entity: EntityId) -> Float64Array:
+    """`[time]` its requests over their median; 1 where nobody counts them."""
+    for at, one in enumerate(case.series):
+        if one.entity == entity and one.role is Role.TRAFFIC:
+            value = case.values[:, at]
+            if np.isfinite(value).any() and (usual := float(np.nanmedian(value))) > 0:
+                return value / usual
+    return np.ones(len(case.times))
+
+
 def _noisier(case: Case, rng: Random, noise: np.random.Generator) -> Case:
     """Measured with less care."""
     golden = np.array([one.role in {Role.LATENCY, Role.TRAFFIC} for one in case.series], np.bool_)
@@ -263,7 +329,7 @@ def _short(case: Case, rng: Random, _: np.random.Generator) -> Case:
 def _late(case: Case, rng: Random, _: np.random.Generator) -> Case:
     """The start is reported late."""
     late = round(rng.uniform(0.0, 90.0) * SECOND)
-    return replace(case, start=min(case.start + late, case.end))
+    return replace(case, start=Millis(min(case.start + late, case.end)))
 
 
 def _wrong_graph(case: Case, rng: Random, _: np.random.Generator) -> Case:
@@ -297,22 +363,62 @@ def _with(case: Case, values: Float64Array, specs: list[SeriesSpec]) -> Case:
     )
 
 
-_HABITS: tuple[tuple[float, Callable[[Case, Random, np.random.Generator], Case]], ...] = (
-    (0.25, _own_time),
-    (0.30, _more_of_the_same),
-    (0.45, _astray),
-    (0.30, _drop_series),
-    (0.30, _drop_metrics),
-    (0.20, _one_side),
-    (0.20, _unobserved),
+_Habit = Callable[[Case, Random, np.random.Generator], Case]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _House:
+    """What goes together."""
+
+    share: float
+    """Of the cases."""
+    habits: tuple[tuple[float, _Habit], ...]
+    """How often each is taken, in this order."""
+
+
+_HOUSES = (
+    _House(share=0.40, habits=()),
+    _House(
+        share=0.20,
+        habits=(
+            (1.0, _resources),
+            (0.7, _more_of_the_same),
+            (0.7, _more_of_the_same),
+            (0.5, _astray),
+            (0.7, _hosts_only),
+            (0.8, _untold),
+        ),
+    ),
+    _House(
+        share=0.22,
+        habits=(
+            (1.0, _golden),
+            (0.4, _seldom_asked),
+            (0.4, _more_of_the_same),
+            (0.4, _availability),
+            (0.6, _alarm),
+            (0.7, _untold),
+            (0.6, _plain_graph),
+        ),
+    ),
+    _House(share=0.18, habits=((1.0, _few_metrics), (0.7, _untold), (0.6, _plain_graph))),
+)
+_HABITS: tuple[tuple[float, _Habit], ...] = (
+    (0.20, _seldom_asked),
+    (0.20, _own_time),
+    (0.20, _more_of_the_same),
+    (0.35, _astray),
+    (0.25, _drop_series),
+    (0.20, _drop_metrics),
+    (0.15, _unobserved),
     (0.25, _noisier),
     (0.15, _holes),
-    (0.20, _availability),
+    (0.15, _availability),
     (0.25, _short),
     (0.15, _late),
-    (0.40, _wrong_graph),
-    (0.40, _plain_graph),
-    (0.35, _untold),
-    (0.30, _alarm),
+    (0.35, _wrong_graph),
+    (0.30, _plain_graph),
+    (0.30, _untold),
+    (0.20, _alarm),
 )
-"""How often each is taken, in this order."""
+"""Of every house: how often each is taken, in this order."""

@@ -16,6 +16,7 @@ from random import Random
 
 from dos.evaluate.rca.habits import vary
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
+from dos.evaluate.rca.stress import stressed
 from dos.model.rootcause import FaultKind
 from dos.rca.case import Case
 from dos.rca.examples import Cause, Example, example_of
@@ -26,6 +27,8 @@ FIRST_SEED = 100
 """Seeds below are for development (`--split dev`), those from 10,000 on are held out."""
 _WHOLE, _AGAIN = 0.5, 0.6
 """Chances that an incident is learned from as it is, and in a second variant."""
+_STRESSED, _VARIED = 0.35, 0.8
+"""Chances that stress is put into the time before an incident, and that this is varied."""
 
 KIND_OF = {
     FaultType.CPU_SPIKE: FaultKind.CPU,
@@ -98,6 +101,11 @@ def examples_of_voyage(seed: int) -> list[Example]:
         for about, case in _variants(incident.case, rng):
             inputs = read(case)
             found.append(example_of(inputs, causes_of(incident, inputs), seed, about))
+        if rng.random() < _STRESSED and (put := stressed(incident.case, rng)) is not None:
+            inputs = read(vary(put.case, rng) if rng.random() < _VARIED else put.case)
+            at = inputs.entities.index(put.entity) if put.entity in inputs.entities else None
+            cause = Cause(entities=() if at is None else (at,), kind=put.kind)
+            found.append(example_of(inputs, (cause,), seed, "stressed"))
     return found
 
 
