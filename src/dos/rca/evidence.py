@@ -35,6 +35,8 @@ class Witness:
 
     def on(self, entity: EntityId) -> tuple[Evidence, ...]:
         """Everything that speaks for or against `entity`, weightiest first."""
+        if entity not in self._place:
+            return tuple(self._unmeasured(entity))
         all_of_it = [
             *self._deviations(entity),
             *self._onset(entity),
@@ -46,9 +48,26 @@ class Witness:
 
     def metric(self, entity: EntityId) -> str | None:
         """The metric that shows the trouble of `entity` best, if it shows any."""
+        if entity not in self._place:
+            return None
         series = int(self._found.best[self._place[entity]])
         shows = series >= 0 and self._found.strength[series] > 0
         return self._case.series[series].metric if shows else None
+
+    def _unmeasured(self, entity: EntityId) -> list[Evidence]:
+        """Of an entity that only the graph knows."""
+        graph = self._case.graph
+        users = graph.callers(entity) if graph is not None else ()
+        ill = [one for one in users if one in self._place and self._notable(one)]
+        text = f"nothing is measured of {entity} itself"
+        found = [self._say(Stance.AGAINST, EvidenceKind.DEVIATION, text, -0.5, entity)]
+        if ill:
+            text = f"{len(ill)} of {len(users)} callers are abnormal: {_names(ill)}"
+            weight = len(ill) / len(users)
+            found.append(
+                self._say(Stance.FOR, EvidenceKind.DEPENDENTS_ABNORMAL, text, weight, entity)
+            )
+        return sorted(found, key=lambda one: -abs(one.weight))
 
     def _deviations(self, entity: EntityId) -> list[Evidence]:
         strength = self._found.strength
