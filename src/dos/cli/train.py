@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dos.cli.output import err, out
+from dos.cli.train_rca import rca
 from dos.kit.errors import PermanentError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from dos.evaluate.training import TrainedVote, VoteProgress
     from dos.model.telemetry import Float64Array
 
-app = typer.Typer(name="train", help="Train the networks of detection.", no_args_is_help=True)
+app = typer.Typer(name="train", help="Train the networks.", no_args_is_help=True)
+app.command("rca")(rca)
 
 
 _FAMILIES, _WORLDS = 260, 14
@@ -73,7 +75,7 @@ Base = Annotated[
 
 @app.callback()
 def train() -> None:
-    """Train the networks of detection."""
+    """Train the networks of detection and of root cause analysis."""
 
 
 @app.command("detect")
@@ -102,7 +104,7 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
     Training stops early when held-out series get no better. The folder then holds `model.onnx`,
     which serving needs, `weights.safetensors`, from which training can go on, and `card.json`.
     """
-    _require_torch()
+    require_torch()
     from dos.detect.temporal_examples import WindowOptions
     from dos.detect.training import TrainOptions, shape_of, train
     from dos.ml.card import find
@@ -110,7 +112,7 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
 
     if base is None and history is not None:
         base = model.value
-    with _progress() as progress:
+    with progress_bars() as progress:
         report = _reporter(progress)
         series, data = _series(history, seed, size, report)
         trained = train(
@@ -131,7 +133,7 @@ def detect(  # noqa: PLR0913  each parameter is an option of the command line
                 base=None if base in {None, "none"} else find(str(base)),
                 threads=threads,
                 data=data,
-                command=_command(sys.argv[2:]),
+                command=command_of(sys.argv[2:]),
             ),
             report,
         )
@@ -155,7 +157,7 @@ def vote(
     stops early when held-out series get no better. The folder then holds `vote.npz` and
     `card.json`.
     """
-    _require_torch()
+    require_torch()
     from dataclasses import replace
 
     from dos.evaluate.lessons import LessonOptions, series_to_learn_from
@@ -163,7 +165,7 @@ def vote(
 
     lessons = LessonOptions(seed=seed, size=size)
     options = VoteOptions(out=out_, units=units, lessons=lessons)
-    with _progress() as progress:
+    with progress_bars() as progress:
         report = _reporter(progress)
         report(VoteProgress(stage="series", share=0.0))
         learned = series_to_learn_from(lessons)
@@ -173,7 +175,7 @@ def vote(
                 options,
                 fit=replace(options.fit, epochs=epochs, seed=seed),
                 data=_about_series(seed, size),
-                command=_command(sys.argv[2:]),
+                command=command_of(sys.argv[2:]),
             ),
             report,
         )
@@ -189,7 +191,7 @@ def _about_series(seed: int, size: float) -> str:
     )
 
 
-def _command(words: list[str]) -> str:
+def command_of(words: list[str]) -> str:
     """What makes the model again, without the place where it was put."""
     kept = [
         "DIR" if before == "--out" else word
@@ -198,13 +200,13 @@ def _command(words: list[str]) -> str:
     return " ".join(["dos train", *kept])
 
 
-def _require_torch() -> None:
+def require_torch(*also: str) -> None:
     """Say what to install before minutes have gone by.
 
     Raises:
         PermanentError: torch is not installed.
     """
-    if find_spec("torch") is None or find_spec("safetensors") is None:
+    if any(find_spec(name) is None for name in ("torch", "safetensors", *also)):
         msg = "Training needs torch."
         raise PermanentError(msg, remedy="Install it: pip install 'dependency-ops-sentinel[ml]'.")
 
@@ -245,7 +247,7 @@ def _windows(model: Model, series: list[Float64Array], history: Path | None, siz
     return min(usual, max(200, round(samples / _SAMPLES_EACH * usual / 400_000)))
 
 
-def _progress() -> Progress:
+def progress_bars() -> Progress:
     """A bar on standard error, where somebody looks."""
     from rich.progress import (
         BarColumn,

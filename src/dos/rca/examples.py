@@ -19,6 +19,8 @@ from dos.rca.inputs import EDGE_INPUTS, NODE_INPUTS, Inputs
 
 KINDS = tuple(FaultKind)
 """In the order in which a network tells of them."""
+UNKNOWN = -100
+"""In place of a kind: cross entropy leaves it out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,8 @@ class Cause:
 
     entities: tuple[int, ...]
     """Places of those that are right to name; none if the case does not know them."""
-    kind: FaultKind
+    kind: FaultKind | None
+    """None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +113,7 @@ def side_by_side(examples: Sequence[Example]) -> GraphBatch:
             named_cause += [len(cause_case)] * len(cause.entities)
             cause_case.append(at)
             cause_weight.append(1.0 / len(known))
-            cause_kind.append(KINDS.index(cause.kind))
+            cause_kind.append(UNKNOWN if cause.kind is None else KINDS.index(cause.kind))
     columns: dict[str, npt.NDArray[Any]] = {
         "node": _joined([one.node for one in examples], len(NODE_INPUTS)),
         "edges": np.concatenate(

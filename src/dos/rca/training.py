@@ -34,7 +34,7 @@ from dos.ml.export import AGREEMENT, restore
 from dos.ml.runtime import Served
 from dos.ml.trainer import FitOptions, FitProgress, Fitted, fit, seeded
 from dos.model.telemetry import Float64Array
-from dos.rca.examples import KINDS, Example, GraphExamples, side_by_side
+from dos.rca.examples import KINDS, UNKNOWN, Example, GraphExamples, side_by_side
 from dos.rca.inputs import EDGE_INPUTS, NODE_INPUTS
 from dos.rca.nets.graph import DependencyGNN
 from dos.rca.verdict import VERSION, Verdict, fit_share, fit_temperature
@@ -203,8 +203,11 @@ def objective(network: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Te
         named, cause = batch["named"], batch["named_cause"]
         right = _sums(entity[named], cause, len(batch["cause_case"]))
         missed = whole[batch["cause_case"]] - right
-        kind = functional.cross_entropy(kinds[named], batch["cause_kind"][cause])
-        loss = loss + (batch["cause_weight"] * missed).sum() + _KIND_WEIGHT * cases * kind
+        loss = loss + (batch["cause_weight"] * missed).sum()
+        wanted = batch["cause_kind"][cause]
+        if bool((wanted != UNKNOWN).any()):
+            kind = functional.cross_entropy(kinds[named], wanted, ignore_index=UNKNOWN)
+            loss = loss + _KIND_WEIGHT * cases * kind
     mean: torch.Tensor = loss / cases
     return mean
 

@@ -12,11 +12,14 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
+from dos.evaluate.cases import discover, load_case
 from dos.evaluate.rca.habits import vary
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
 from dos.evaluate.rca.stress import stressed
+from dos.ingest.recorded import workload_of
 from dos.model.rootcause import FaultKind
 from dos.rca.case import Case
 from dos.rca.examples import Cause, Example, example_of
@@ -115,6 +118,33 @@ def _variants(case: Case, rng: Random) -> Iterator[tuple[str, Case]]:
     yield "varied", vary(case, rng)
     if rng.random() < _AGAIN:
         yield "varied", vary(case, rng)
+
+
+def confirmed(folder: Path) -> list[Example]:
+    """Recorded cases with a known cause, to learn from; those without one are left out.
+
+    Each is a world of its own, with a number below those of voyages, so that none of them is kept
+    for validation or calibration.
+
+    Raises:
+        PermanentError: There is no recorded case.
+        CorruptDataError: A file is malformed.
+    """
+    found: list[Example] = []
+    for number, path in enumerate(discover(folder)):
+        loaded = load_case(path)
+        if loaded.truth is None:
+            continue
+        inputs = read(loaded.case)
+        right = tuple(
+            at
+            for at, entity in enumerate(inputs.entities)
+            if entity == loaded.truth.entity or workload_of(entity) == loaded.truth.service
+        )
+        kind = next((one for one in FaultKind if one.value in (loaded.truth.fault or "")), None)
+        cause = Cause(entities=right, kind=kind)
+        found.append(example_of(inputs, (cause,), -1 - number, "confirmed"))
+    return found
 
 
 def causes_of(incident: SimulatedIncident, inputs: Inputs) -> tuple[Cause, ...]:
