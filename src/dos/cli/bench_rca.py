@@ -50,6 +50,9 @@ Baselines = Annotated[
 Late = Annotated[
     float, typer.Option(help="Seconds by which the start is reported too late.", min=0.0)
 ]
+NoTraces = Annotated[
+    bool, typer.Option("--no-traces", help="Leave out what traces say, where there are any.")
+]
 Simulated = Annotated[
     int | None,
     typer.Option(metavar="N", help="Instead of recorded cases, N of the simulator.", min=1),
@@ -71,6 +74,7 @@ def rca(  # noqa: PLR0913  each parameter is an option of the command line
     ranker: Rankers = None,
     baseline: Baselines = None,
     late: Late = 0.0,
+    no_traces: NoTraces = False,
     simulated: Simulated = None,
     split: Annotated[
         Voyages, typer.Option(help="held-out: seeds from 10000 on; dev: from 0, to tune on.")
@@ -94,8 +98,8 @@ def rca(  # noqa: PLR0913  each parameter is an option of the command line
         raise typer.BadParameter("name cases with --cases DIR, or use --simulated N")
     if cases and simulated is not None:
         raise typer.BadParameter("--cases and --simulated exclude each other")
-    if late and simulated is not None:
-        raise typer.BadParameter("--late is for recorded cases: simulated starts are uncertain")
+    if (late or no_traces) and simulated is not None:
+        raise typer.BadParameter("--late and --no-traces are for recorded cases")
     for path in (json, markdown):
         # Found out now, and not after minutes of work.
         if path is not None and str(path) != "-" and not path.resolve().parent.is_dir():
@@ -106,6 +110,7 @@ def rca(  # noqa: PLR0913  each parameter is an option of the command line
         contenders=_contenders(ranker, baseline),
         jobs=jobs if jobs is not None else os.cpu_count() or 1,
         late_s=late,
+        traces=not no_traces,
     )
     card = _measure(cases or [], simulated, split, options)
     _tell(card, json, markdown, details=details)

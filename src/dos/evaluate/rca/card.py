@@ -35,6 +35,8 @@ class Source:
     simulated: bool
     late_s: float
     """Seconds by which the start was reported too late."""
+    traces: bool = True
+    """Whether series were made of traces where there are any."""
     planned: int
     """Cases."""
 

@@ -16,7 +16,7 @@ from dos.evaluate.rca.kinds import right_kinds
 from dos.evaluate.score import place_of
 from dos.ingest.recorded import workload_of
 from dos.model.ids import EntityId
-from dos.model.rootcause import Hypothesis, RootCause
+from dos.model.rootcause import FaultKind, Hypothesis, RootCause
 
 COVERAGE = 0.9
 """How often a set of hypotheses is to hold the cause where the ranker does not choose one."""
@@ -32,6 +32,8 @@ class Said:
     """Whether it is right."""
     abstained: bool
     """Whether "none of these" was likelier."""
+    blames: bool
+    """Whether it names an entity for more than a wrong measurement."""
     covered: bool
     """Whether the prediction set holds the cause, or stands for "none of these" where the cause
     is none of the hypotheses."""
@@ -170,6 +172,7 @@ def _said(
         given=first.probability if first else 0.0,
         right=hit,
         abstained=cause.top is None,
+        blames=cause.top is not None and cause.top.kind is not FaultKind.MONITORING,
         covered=any(right(one) for one in chosen) or (none_of_these and not listed),
         stated=stated,
         set_size=len(chosen),

@@ -5,11 +5,9 @@ Every change is drawn from a seed that is the case's own, so that all contenders
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
-
-import numpy as np
 
 from dos.model.graph import Edge, GraphSnapshot
 from dos.rca.case import Case
@@ -17,6 +15,7 @@ from dos.rca.case import Case
 EDGES_GONE = 0.3
 EDGES_MORE = 0.1
 SERIES_GONE = 0.2
+_FROM_TRACES = ("trace_self_seconds", "trace_network_seconds")
 
 
 def fewer_edges(case: Case, seed: str) -> Case:
@@ -50,12 +49,13 @@ def fewer_series(case: Case, seed: str) -> Case:
     """Without `SERIES_GONE` of the series, of whatever entity."""
     count = len(case.series)
     gone = _rng("series gone", seed).sample(range(count), round(SERIES_GONE * count))
-    kept = np.setdiff1d(np.arange(count), np.array(gone, np.intp))
-    return replace(
-        case,
-        values=case.values[:, kept],
-        series=tuple(case.series[place] for place in kept.tolist()),
-    )
+    return _of_series(case, sorted(set(range(count)) - set(gone)))
+
+
+def no_traces(case: Case) -> Case:
+    """Without the series that the reader makes of traces (`dos.ingest.spans`)."""
+    kept = [at for at, one in enumerate(case.series) if not one.metric.startswith(_FROM_TRACES)]
+    return _of_series(case, kept)
 
 
 def no_graph(case: Case, seed: str) -> Case:
@@ -78,6 +78,12 @@ VARIANTS: dict[str, Callable[[Case, str], Case]] = {
     "no change events": no_changes,
 }
 """By the names they have in tables."""
+
+
+def _of_series(case: Case, kept: Sequence[int]) -> Case:
+    return replace(
+        case, values=case.values[:, kept], series=tuple(case.series[place] for place in kept)
+    )
 
 
 def _with(case: Case, edges: list[Edge]) -> Case:

@@ -19,7 +19,7 @@ from dos.evaluate.cases import discover, load_case
 from dos.evaluate.rca.card import RcaCard, Source, card_of
 from dos.evaluate.rca.contenders import Contender, Side, contender
 from dos.evaluate.rca.judge import Outcome, judge_recorded, judge_simulated
-from dos.evaluate.rca.perturb import VARIANTS
+from dos.evaluate.rca.perturb import VARIANTS, no_traces
 from dos.evaluate.rca.pool import in_order
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
 from dos.kit.clock import Clock, SystemClock
@@ -55,6 +55,8 @@ class RcaOptions:
     jobs: int = 1
     late_s: float = 0.0
     """Seconds by which the start of recorded cases is reported too late."""
+    traces: bool = True
+    """Whether recorded cases keep the series that are made of traces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +112,13 @@ def run_recorded(
         for at in range(0, len(paths), _PIECE)
     ]
     planned = sum(len(piece.paths) for piece in pieces)
-    source = Source(about=", ".join(sets), simulated=False, late_s=options.late_s, planned=planned)
+    source = Source(
+        about=", ".join(sets),
+        simulated=False,
+        late_s=options.late_s,
+        traces=options.traces,
+        planned=planned,
+    )
     found = in_order(_rank_recorded, pieces, min(options.jobs, len(pieces)))
     return _measured(found, options, source, planned, progress, clock or SystemClock())
 
@@ -204,6 +212,7 @@ def _rank_recorded(piece: _Recorded) -> list[list[Outcome]]:
         if loaded.truth is None:
             found.append([])
             continue
+        case = loaded.case if piece.options.traces else no_traces(loaded.case)
         found.append(
             [
                 judge_recorded(
@@ -211,7 +220,7 @@ def _rank_recorded(piece: _Recorded) -> list[list[Outcome]]:
                     piece.group,
                     path.name,
                     loaded.truth,
-                    _contender(side, name).answer(loaded.case, clock),
+                    _contender(side, name).answer(case, clock),
                 )
                 for side, name in piece.options.contenders
             ]

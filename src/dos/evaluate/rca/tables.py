@@ -112,8 +112,8 @@ def harmless_table(card: RcaCard) -> TextTable:
     """Who was blamed although nothing was wrong."""
     return TextTable(
         title="Blamed for nothing",
-        note="Share of such cases in which an entity was likelier than `none of these`, and in "
-        f"which one was given {SURE:g} or more.",
+        note="Share of such cases in which an entity was likelier than `none of these` and not "
+        f"for its measurement alone, and in which such a one was given {SURE:g} or more.",
         header=("", "variant", "case", "n", "blamed", f"given {SURE:g}"),
         rows=tuple(
             (
@@ -221,7 +221,8 @@ def summary(card: RcaCard) -> str:
     source = card.source
     partial = "" if card.complete else f" (partial: interrupted, {source.planned} planned)"
     late = f", start reported {source.late_s:g} s late" if source.late_s else ""
-    return f"{card.cases} cases{partial} of {source.about}{late}"
+    traces = "" if source.traces else ", without what traces say"
+    return f"{card.cases} cases{partial} of {source.about}{late}{traces}"
 
 
 def markdown(card: RcaCard, *, details: bool = False) -> str:

@@ -44,9 +44,10 @@ class Harmless:
 
     what: str
     blamed: Estimate
-    """Share in which an entity was likelier than "none of these"."""
+    """Share in which an entity was likelier than "none of these", and for more than a wrong
+    measurement."""
     sure: Estimate
-    """Share in which one was given `SURE` or more."""
+    """Share in which such a one was given `SURE` or more."""
 
 
 def trust_of(
@@ -102,8 +103,9 @@ def harmless_of(
             continue
         where = np.array([clusters[one.cluster] for one, _ in known], np.int64)
         count = _by_cluster([True] * len(known), where, drawn)
-        blamed = _by_cluster([not said.abstained for _, said in known], where, drawn)
-        sure = _by_cluster([said.given >= SURE for _, said in known], where, drawn)
+        blamed = _by_cluster([said.blames for _, said in known], where, drawn)
+        surely = [said.blames and said.given >= SURE for _, said in known]
+        sure = _by_cluster(surely, where, drawn)
         found.append(
             Harmless(what=what, blamed=drawn.share(blamed, count), sure=drawn.share(sure, count))
         )
