@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dos.impact.assess import assess
-from dos.impact.base import ImpactConfig
+from dos.impact.analyzer import ImpactAnalyzer
+from dos.impact.ledger import Ledger
+from dos.impact.signals import Telemetry
 from dos.kit import log
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
@@ -20,6 +21,7 @@ from dos.model.ids import EntityId
 from dos.model.incident import Incident
 from dos.model.registry import SeriesRegistry
 from dos.model.rootcause import Evidence, EvidenceKind, Hypothesis, RootCause, Stance
+from dos.model.telemetry import Role
 from dos.rca.base import Ranker
 from dos.rca.case import Case
 from dos.storage.base import History
@@ -51,7 +53,9 @@ class Diagnosis:
     """Ranks causes and assesses impact of incidents, from samples and graph."""
 
     config: DiagnosisConfig
-    impact: ImpactConfig
+    impact: ImpactAnalyzer
+    ledger: Ledger
+    """What was spent of error budgets before the samples at hand."""
     ranker: Ranker
     registry: SeriesRegistry
     history: History
@@ -79,12 +83,45 @@ class Diagnosis:
         cause = self._rank(self._case(incident, graph, abnormal, changes, past, now))
         root = cause.top.entity if cause.top else None
         mine = [one for one in anomalies if one.entity in incident.entities]
-        impact = assess(incident.entities, root, graph, self.impact, mine)
+        impact = self.impact.assess(
+            incident.entities,
+            root,
+            graph,
+            mine,
+            telemetry=self._requests(
+                self.impact.entities_to_read(incident.entities, graph), incident, past, now
+            ),
+            spent=self.ledger.spent(),
+            before=incident.impact,
+        )
         cause = replace(cause, ranked=tuple(_with_lines(one, mine, now) for one in cause.ranked))
         title = f"{root}: probable cause of trouble" if root else incident.title
         if root and len(incident.entities) > 1:
             title = f"{root}: probable cause of trouble in {len(incident.entities)} services"
         return replace(incident, root_cause=cause, impact=impact, title=title)
+
+    def closing(
+        self,
+        incident: Incident,
+        graph: GraphSnapshot,
+        past: Sequence[tuple[Millis, Millis]],
+        now: Millis,
+    ) -> Incident:
+        """`incident`, which is over, with what it has cost in the end."""
+        if incident.impact is None:
+            return incident
+        entities = self.impact.entities_to_read(incident.entities, graph)
+        final = self.impact.tally(
+            incident.impact,
+            graph,
+            telemetry=self._requests(entities, incident, past, now),
+            spent=self.ledger.spent(),
+        )
+        return replace(incident, impact=final)
+
+    def keep_books(self, now: Millis) -> None:
+        """Write down what was spent of error budgets. Cost: O(1) where there are none."""
+        self.ledger.advance(now, self._read)
 
     def is_significant(self, before: Incident, after: Incident) -> bool:
         """Whether people should see the difference between two diagnoses."""
@@ -92,6 +129,8 @@ class Diagnosis:
         if old is None or new is None or before.impact is None or after.impact is None:
             return True
         if before.impact.severity is not after.impact.severity:
+            return True
+        if after.impact.is_clearly_worse(before.impact):
             return True
         return _leader(old) != _leader(new) or self._moved(old, new)
 
@@ -137,6 +176,49 @@ class Diagnosis:
             end=now,
             changes=tuple(changes),
             abnormal=abnormal | frozenset(incident.entities),
+        )
+
+    def _requests(
+        self,
+        entities: Sequence[EntityId],
+        incident: Incident,
+        past: Sequence[tuple[Millis, Millis]],
+        now: Millis,
+    ) -> Telemetry:
+        """What `entities` say of their requests, since before the incident."""
+        began = incident.began_at
+        before = Millis(began - round(self.config.baseline * SECOND))
+        return self._window(entities, before, now, began=began, past=past)
+
+    def _read(self, entity: EntityId, start: Millis, end: Millis) -> Telemetry:
+        return self._window([entity], start, end, began=end)
+
+    def _window(
+        self,
+        entities: Sequence[EntityId],
+        start: Millis,
+        end: Millis,
+        *,
+        began: Millis,
+        past: Sequence[tuple[Millis, Millis]] = (),
+    ) -> Telemetry:
+        told = {Role.TRAFFIC, Role.ERRORS, Role.LATENCY}
+        ids = [
+            series
+            for entity in entities
+            for series in self.registry.of_entity(entity)
+            if self.registry[series].spec.role in told
+        ]
+        window = self.history.window(ids, start, end)
+        usable = ~np.isnan(window.values).all(axis=1)
+        slot = self.history.resolution  # a sample is kept under the begin of its slot
+        return Telemetry(
+            times=window.times[usable],
+            values=window.values[usable].astype(np.float64),
+            series=tuple(self.registry[series].spec for series in ids),
+            start=Millis(began // slot * slot),
+            end=end,
+            past=tuple(past),
         )
 
     def _candidates(self, incident: Incident, graph: GraphSnapshot) -> list[EntityId]:

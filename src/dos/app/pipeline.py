@@ -106,6 +106,7 @@ class Pipeline:
         with stage("forecast"):
             parts.forecaster.take(intake.metrics)
         if not intake.history:
+            parts.diagnosis.keep_books(now)
             with stage("correlate"):
                 events += self._stale(now)
                 changed = parts.correlator.apply(graph, now, self._muted(graph, now))
@@ -155,6 +156,7 @@ class Pipeline:
         parts.history.append(samples)
         _keep_latest(self.last_sample, samples)
         self.now, self.offset = intakes[-1].now, offset
+        parts.diagnosis.keep_books(self.now)
         if parts.feedback.expire(self.now):
             self.rescale(parts.registry.since(0))
         return True
@@ -293,9 +295,12 @@ class Pipeline:
         if incident.state is IncidentState.OPEN:
             incident = self._diagnose(incident, graph, now)
             self.parts.correlator.update(incident)
-        elif (nothing := self.parts.feedback.verdict(incident.id)) is not None:
-            # It was labelled while it was open: the page budget counts what is over.
-            self.parts.correlator.label(incident.id, nothing=nothing)
+        else:
+            past = self.parts.correlator.past
+            incident = self.parts.diagnosis.closing(incident, graph, past, now)
+            if (nothing := self.parts.feedback.verdict(incident.id)) is not None:
+                # It was labelled while it was open: the page budget counts what is over.
+                self.parts.correlator.label(incident.id, nothing=nothing)
         return [IncidentChanged(incident=incident), *self.parts.book.observe(incident, now)]
 
     def _reassess(self, graph: GraphSnapshot, now: Millis) -> list[Event]:

@@ -42,6 +42,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
             "forecasts": parts.forecaster.dump(),
+            "budgets": parts.diagnosis.ledger.dump(),
         }
     )
 
@@ -71,6 +72,8 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
         parts.book.load(sections["alerts"])
         if "logs" in sections:  # checkpoints of earlier versions have none
             parts.logs.detector.load(sections["logs"])
+        if "budgets" in sections:  # nor these
+            parts.diagnosis.ledger.load(sections["budgets"])
     except (KeyError, ValueError, ValidationError, struct.error) as error:
         msg = f"The checkpoint cannot be read: {error}."
         raise CorruptDataError(msg) from error

@@ -24,6 +24,8 @@ from dos.detect.calendar import Calendars
 from dos.detect.engine import DetectKernel
 from dos.detect.feedback import FeedbackBook
 from dos.detect.forecast.forecaster import Forecaster
+from dos.impact.analyzer import ImpactAnalyzer
+from dos.impact.ledger import Ledger
 from dos.incidents.correlate import Correlator
 from dos.ingest.base import Source
 from dos.kit.clock import SECOND, Clock
@@ -71,7 +73,8 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         correlator=Correlator(settings.incidents),
         diagnosis=Diagnosis(
             config=settings.rca,
-            impact=settings.impact,
+            impact=ImpactAnalyzer(settings.impact),
+            ledger=Ledger(settings.impact.slos),
             ranker=build_ranker(settings),
             registry=registry,
             history=history,

@@ -1,21 +1,39 @@
-"""Blast radius: who is affected by an incident. Pure functions over the graph snapshot.
+"""Who is affected by an incident, how badly, and how severe that makes it. Pure functions.
 
-Trouble travels from callee to caller, so the blast radius is the abnormal entities and everybody
-who depends on one of them, directly or through others.
+    abnormal entities ─▶ radius (who, who is asked for less, who will follow)
+    samples ─▶ signals ─▶ requests (failed, slowed, users, money) and slo (error budgets)
+                                    └──────▶ severity, with reasons
+
+What cannot be told is said, with why, in `Impact.unknown`; nothing is made up for it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from dos.impact.base import ImpactConfig
+from dos.impact.radius import (
+    Risk,
+    asked_less,
+    distances,
+    downstream_of_trouble,
+    risks,
+)
+from dos.impact.requests import Totals, entry_impact
+from dos.impact.said import forecast_of, measures_of, requests_said, slos_said
 from dos.impact.severity import judge
+from dos.impact.signals import Telemetry
+from dos.impact.slo import Spent, status_of
+from dos.kit.clock import Millis
 from dos.model.anomaly import Anomaly
 from dos.model.entity import EntityKind
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId
-from dos.model.impact import Affected, Impact
+from dos.model.impact import Affected, EntryImpact, Impact, SloStatus, Standing
+
+MOST_ENTRIES = 50
+"""Entry points whose requests are counted, nearest first."""
 
 
 def assess(
@@ -24,6 +42,10 @@ def assess(
     graph: GraphSnapshot,
     config: ImpactConfig,
     anomalies: Sequence[Anomaly] = (),
+    *,
+    telemetry: Telemetry | None = None,
+    spent: Mapping[str, Spent] | None = None,
+    before: Impact | None = None,
 ) -> Impact:
     """Who is affected when the entities `abnormal` are, and how severe that is.
 
@@ -31,86 +53,264 @@ def assess(
         abnormal: Entities that show anomalies now; those unknown to the graph count too.
         root: The probable root cause, from which distances are counted; None when not known.
         graph: The dependency graph at this time.
-        config: Business weights and thresholds.
+        config: Business weights, objectives and thresholds.
         anomalies: The active anomalies of these entities. With them the severity knows whether
-            users feel it (errors, latency, availability) and says by how much; without them
-            every abnormal entity counts as felt.
+            users feel it (errors, latency, availability) and says by how much, and who is merely
+            asked for less; without them every abnormal entity counts as felt.
+        telemetry: Samples of the entry points and of the entities with objectives. Without them
+            requests and error budgets are not known.
+        spent: What of the error budgets was spent before these samples, by name of the objective.
+        before: What was said of the incident before: who was merely asked for less and shows
+            nothing any more is still not held to have been abnormal.
 
     Returns:
         The impact; its `score` counts an abnormal entity with its whole weight and one that only
-        depends on them with `config.at_risk` of it. Cost: O(entities + edges).
+        depends on them with `config.at_risk` of it. Cost: O(entities + edges), and O(time × series)
+        of each entry point.
     """
-    ill = set(abnormal)
-    reached = _downstream_of_trouble(ill, graph)
-    distance = _distances(root, ill, reached, graph)
-    affected = tuple(
-        sorted(
-            (
-                Affected(
-                    entity=one,
-                    abnormal=one in ill,
-                    distance=distance[one],
-                    weight=config.weight(one),
-                )
-                for one in reached
-            ),
-            key=lambda one: (not one.abnormal, one.distance, one.entity),
-        )
-    )
-    entry_points = tuple(sorted(reached & _entry_points(graph, config)))
-    everybody = {entity.id for entity in graph.entities} | reached
-    total = sum(config.weight(one) for one in sorted(everybody))
-    lost = sum(one.weight * (1.0 if one.abnormal else config.at_risk) for one in affected)
-    score = min(1.0, lost / total) if total > 0 else 0.0
+    less = asked_less(abnormal, root, graph, anomalies)
+    less |= _still(less, abnormal, anomalies, root, before)
+    ill = set(abnormal) - less.keys()
+    reached = downstream_of_trouble(ill, graph)
+    now = telemetry.end if telemetry is not None else _latest(anomalies)
+    follow = risks(ill, graph, anomalies, now)
+    distance = distances(root, ill, reached | less.keys(), graph)
+    affected = _affected(ill, less, follow, distance, config)
+    entry_points = tuple(sorted(reached & entry_points_of(graph, config)))
+    everybody = {entity.id for entity in graph.entities} | reached | less.keys()
+    score, predicted = _scores(affected, everybody, config)
+    nearest = sorted(entry_points, key=lambda one: (distance[one], one))[:MOST_ENTRIES]
+    entries = _entries(nearest, graph, telemetry, config) if telemetry is not None else ()
+    slos = _slos(reached, telemetry, spent or {}, config)
+    totals = Totals.of(entries)
     severity, reasons = judge(
         affected=affected,
         entry_points=entry_points,
         score=score,
         entities=len(everybody),
-        anomalies=anomalies,
-        shares=config.severity,
+        anomalies=[one for one in anomalies if one.entity not in less],
+        config=config.severity,
+        measures=measures_of(score, entries, totals, slos, config),
     )
-    return Impact(
+    reasons += requests_said(entries, totals, config)
+    reasons += slos_said(slos)
+    reasons += forecast_of(affected, predicted)
+    found = Impact(
         severity=severity,
         score=score,
         affected=affected,
         entry_points=entry_points,
         reasons=reasons,
+        predicted=predicted,
+        entries=entries,
+        failed=totals.failed,
+        slowed=totals.slowed,
+        users=totals.users,
+        revenue=totals.revenue,
+        slos=slos,
+        unknown=_unknown(entry_points, entries, slos, telemetry),
+    )
+    return _with_earlier(found, before)
+
+
+def tally(
+    impact: Impact,
+    graph: GraphSnapshot,
+    config: ImpactConfig,
+    *,
+    telemetry: Telemetry,
+    spent: Mapping[str, Spent] | None = None,
+) -> Impact:
+    """`impact` with requests and error budgets counted anew, and all else as it was.
+
+    Args:
+        impact: What was said while the incident was open.
+        graph: The dependency graph at this time.
+        config: Weights and objectives.
+        telemetry: Samples from before the incident until it was over.
+        spent: As for `assess`.
+    """
+    entries = _entries(impact.entry_points[:MOST_ENTRIES], graph, telemetry, config)
+    totals = Totals.of(entries)
+    reached = {one.entity for one in impact.affected if one.standing is not Standing.ASKED_LESS}
+    slos = _slos(reached, telemetry, spent or {}, config)
+    found = replace(
+        impact,
+        entries=entries,
+        failed=totals.failed,
+        slowed=totals.slowed,
+        users=totals.users,
+        revenue=totals.revenue,
+        slos=slos,
+        unknown=_unknown(impact.entry_points, entries, slos, telemetry),
+    )
+    return _with_earlier(found, impact)
+
+
+def entry_points_of(graph: GraphSnapshot, config: ImpactConfig) -> set[EntityId]:
+    """Where users come in: gateways, callers that nobody calls, and what the configuration says."""
+    gateways = {entity.id for entity in graph.entities if entity.kind is EntityKind.GATEWAY}
+    return gateways | set(graph.entry_points()) | {EntityId(one) for one in config.entry_points}
+
+
+def entities_to_read(
+    abnormal: Collection[EntityId], graph: GraphSnapshot, config: ImpactConfig
+) -> list[EntityId]:
+    """Entities whose samples `assess` wants to see, for whoever reads them."""
+    reached = downstream_of_trouble(abnormal, graph)
+    wanted = {EntityId(slo.entity) for slo in config.slos} & reached
+    gates = reached & entry_points_of(graph, config)
+    distance = distances(None, abnormal, gates, graph)
+    nearest = sorted(gates, key=lambda one: (distance[one], one))[:MOST_ENTRIES]
+    return sorted(wanted | set(nearest))
+
+
+def _with_earlier(found: Impact, before: Impact | None) -> Impact:
+    """`found`, with the requests that were counted before where they cannot be counted any more.
+
+    That is so of an incident that lasts longer than samples are kept.
+    """
+    known = found.failed is not None or found.slowed is not None
+    if known or before is None or (before.failed is None and before.slowed is None):
+        return found
+    gone = "The samples of its beginning are gone: requests are as they were counted last."
+    return replace(
+        found,
+        entries=before.entries,
+        failed=before.failed,
+        slowed=before.slowed,
+        users=before.users,
+        revenue=before.revenue,
+        unknown=(*found.unknown, gone),
     )
 
 
-def _downstream_of_trouble(ill: Iterable[EntityId], graph: GraphSnapshot) -> set[EntityId]:
-    """The abnormal entities and all their dependents."""
-    reached = set(ill)
-    queue = deque(reached)
-    while queue:
-        for caller in graph.callers(queue.popleft()):
-            if caller not in reached:
-                reached.add(caller)
-                queue.append(caller)
-    return reached
+def _still(
+    less: Collection[EntityId],
+    abnormal: Collection[EntityId],
+    anomalies: Sequence[Anomaly],
+    root: EntityId | None,
+    before: Impact | None,
+) -> dict[EntityId, str]:
+    """Who was merely asked for less before, and shows nothing any more."""
+    if before is None:
+        return {}
+    showing = {one.entity for one in anomalies} | set(less)
+    return {
+        one.entity: one.reason
+        for one in before.affected
+        if one.standing is Standing.ASKED_LESS
+        and one.entity in abnormal
+        and one.entity not in showing
+        and one.entity != root
+    }
 
 
-def _distances(
-    root: EntityId | None, ill: set[EntityId], reached: set[EntityId], graph: GraphSnapshot
-) -> dict[EntityId, int]:
-    """Calls between each reached entity and the root, whichever way the calls go.
+def _latest(anomalies: Sequence[Anomaly]) -> Millis | None:
+    return max((one.decided_at for one in anomalies), default=None)
 
-    Without a root the abnormal entities are at 0. An entity that no path joins to the root is
-    as far as nothing in the graph can be: the number of its entities.
+
+def _affected(
+    ill: Collection[EntityId],
+    less: Mapping[EntityId, str],
+    follow: Mapping[EntityId, Risk],
+    distance: Mapping[EntityId, int],
+    config: ImpactConfig,
+) -> tuple[Affected, ...]:
+    """Everybody in the blast radius, abnormal ones first, then by distance and name."""
+    found: list[Affected] = []
+    for entity in sorted(distance):
+        standing, risk = Standing.AT_RISK, follow.get(entity)
+        if entity in ill:
+            standing = Standing.ABNORMAL
+        elif entity in less and risk is None:
+            standing = Standing.ASKED_LESS
+        found.append(
+            Affected(
+                entity=entity,
+                abnormal=entity in ill,
+                distance=distance[entity],
+                weight=config.weight(entity),
+                standing=standing,
+                risk=None if risk is None else round(risk.chance, 4),
+                through=None if risk is None else risk.through,
+                reason=risk.reason if risk else less.get(entity, ""),
+            )
+        )
+    return tuple(sorted(found, key=lambda one: (not one.abnormal, one.distance, one.entity)))
+
+
+def _scores(
+    affected: Sequence[Affected], everybody: Collection[EntityId], config: ImpactConfig
+) -> tuple[float, float]:
+    """Affected share of the business weight, now and to be expected."""
+    whole = sum(config.weight(one) for one in sorted(everybody))
+    if not whole > 0:
+        return 0.0, 0.0
+    now = ahead = 0.0
+    for one in affected:
+        if one.abnormal:
+            now += one.weight
+            ahead += one.weight
+        elif one.standing is Standing.AT_RISK:
+            now += one.weight * config.at_risk
+            ahead += one.weight * (one.risk or 0.0)
+    return min(1.0, now / whole), min(1.0, ahead / whole)
+
+
+def _entries(
+    entry_points: Sequence[EntityId],
+    graph: GraphSnapshot,
+    telemetry: Telemetry,
+    config: ImpactConfig,
+) -> tuple[EntryImpact, ...]:
+    """What users met at each, nearest first.
+
+    Where one entry point calls another, the same requests come by both: only the outer one counts.
+    Of those that call each other the first by name does.
     """
-    starts = sorted(ill) if root is None else [root]
-    distance = dict.fromkeys(starts, 0)
-    queue = deque(starts)
-    while queue:
-        here = queue.popleft()
-        for there in graph.neighbours(here):
-            if there not in distance:
-                distance[there] = distance[here] + 1
-                queue.append(there)
-    return {one: distance.get(one, len(graph.entities)) for one in reached}
+    behind = {one: graph.dependencies(one).keys() - {one} for one in entry_points}
+
+    def is_inner(one: EntityId) -> bool:
+        return any(
+            one in behind[other] and (other not in behind[one] or other < one)
+            for other in entry_points
+        )
+
+    return tuple(
+        entry_impact(telemetry, one, config, counted=not is_inner(one)) for one in entry_points
+    )
 
 
-def _entry_points(graph: GraphSnapshot, config: ImpactConfig) -> set[EntityId]:
-    gateways = {entity.id for entity in graph.entities if entity.kind is EntityKind.GATEWAY}
-    return gateways | set(graph.entry_points()) | {EntityId(one) for one in config.entry_points}
+def _slos(
+    reached: Collection[EntityId],
+    telemetry: Telemetry | None,
+    spent: Mapping[str, Spent],
+    config: ImpactConfig,
+) -> tuple[SloStatus, ...]:
+    """The error budgets of those in the blast radius; the others' have nothing to do with it."""
+    return tuple(
+        status_of(slo, config.burn_rates, telemetry, spent.get(slo.title))
+        for slo in config.slos
+        if slo.entity in reached
+    )
+
+
+def _unknown(
+    entry_points: Sequence[EntityId],
+    entries: Sequence[EntryImpact],
+    slos: Sequence[SloStatus],
+    telemetry: Telemetry | None,
+) -> tuple[str, ...]:
+    """What could not be told, and why."""
+    said: list[str] = []
+    if not entry_points:
+        said.append("No place where users come in depends on it, as far as the graph is known.")
+    elif telemetry is None:
+        said.append("There were no samples to count requests by.")
+    elif len(entry_points) > len(entries):
+        more = len(entry_points) - len(entries)
+        said.append(f"The requests of {more} entry points farther away were not counted.")
+    said += [f"{why}." for one in entries for why in one.unknown]
+    said += [f"{one.name}: {one.unknown}." for one in slos if one.unknown]
+    return tuple(said)
