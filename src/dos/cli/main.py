@@ -19,6 +19,7 @@ from dos.cli import (
     forecasts,
     logs,
     models,
+    rca,
     replay,
     serve,
     train,
@@ -73,6 +74,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
+app.add_typer(rca.app, name="rca")
 app.add_typer(train.app, name="train")
 if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands
     app.add_typer(import_module("dos.cli.simulate").app, name="simulate")

@@ -331,14 +331,12 @@ def _begun(known: _Known, entity: EntityId) -> int | None:
 
 def _step_of(case: Case) -> float:
     """ms between samples of a series, as a rule; 0 where there are fewer than two."""
-    present = np.isfinite(case.values)
-    count = present.sum(axis=1)
-    if len(case.times) < 2 or not count.any():
+    per_series = np.isfinite(case.values).sum(axis=0)
+    if len(case.times) < 2 or not per_series.any():
         return 0.0
-    # Sources of different steps share one table: look at how often a series has a sample.
-    per_series = float(np.median(present.sum(axis=0)))
-    span = float(case.times[-1] - case.times[0])
-    return span / (per_series - 1) if per_series > 1 else 0.0
+    # Sources of different steps share one table, so not every row has a sample of each.
+    filled = float(np.median(per_series[per_series > 0])) / len(case.times)
+    return float(np.median(np.diff(case.times))) / filled
 
 
 def _lessened(case: Case) -> list[tuple[str, Case]]:

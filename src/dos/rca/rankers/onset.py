@@ -52,6 +52,8 @@ _REACH = 20.0
 _AROUND = 41
 _POINTS = 1024
 """Points of the integral, around each series and in all."""
+_HOLE = 10.0
+"""Steps without a sample beyond which the history has a hole, in which nothing began."""
 _UNLIKELY = 0.01
 """Probability below which a series is taken for noise."""
 _PART = 0.7
@@ -147,12 +149,11 @@ def _gaps(case: Case, chosen: Int64Array, onset: Int64Array) -> tuple[Float64Arr
     times = case.times[:, None]
     before = present & (times < onset)
     last = np.where(before, times, np.iinfo(np.int64).min).max(axis=0)
-    count = present.sum(axis=0)
-    newest = np.where(present, times, np.iinfo(np.int64).min).max(axis=0)
-    oldest = np.where(present, times, np.iinfo(np.int64).max).min(axis=0)
-    spacing = (newest - oldest) / np.maximum(count - 1, 1)
+    # History may have holes, by which the usual distance must not grow: hence the median.
+    step = float(np.median(np.diff(case.times))) if len(case.times) > 1 else 0.0
+    spacing = step * len(case.times) / np.maximum(present.sum(axis=0), 1)
     gap = np.where(before.any(axis=0), onset - last.astype(np.float64), spacing)
-    return gap.astype(np.float64), spacing.astype(np.float64)
+    return np.minimum(gap, _HOLE * spacing), spacing
 
 
 def _first(review: Review, begun: _Begun) -> Float64Array:
@@ -194,19 +195,24 @@ def _said(review: Review, begun: _Begun, first: Float64Array, entity: int) -> Se
     metric = review.case.series[series].metric
     text = (
         f"{name} became abnormal at {clock_time(round(begun.at[mine]))} "
-        f"± {begun.error[mine] / SECOND:.2g} s ({metric}), "
+        f"± {_seconds(begun.error[mine])} ({metric}), "
         f"as the first with {first[entity]:.0%} probability"
     )
     rest = [i for i in at if i != entity]
     if rest:
         rival = max(rest, key=lambda i: (first[i], review.entities[i]))
-        lead = (begun.at[at[rival]] - begun.at[mine]) / SECOND
+        lead = float(begun.at[at[rival]] - begun.at[mine])
         word = "before" if lead >= 0 else "after"
-        text += f"; {abs(lead):.3g} s {word} {review.entities[rival]}"
+        text += f"; {_seconds(abs(lead))} {word} {review.entities[rival]}"
     # In nats: how much more probable than if all abnormal ones were equally so.
     weight = float(np.log(max(first[entity], 1e-12) * len(at)))
     onset = int(review.measured.onset[series])
     return [review.say(name, EvidenceKind.ONSET, text, weight, metric=metric, start=onset)]
+
+
+def _seconds(milliseconds: float) -> str:
+    seconds = milliseconds / SECOND
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _earliest(review: Review, begun: _Begun, entity: int) -> int:
