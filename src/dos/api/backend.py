@@ -21,6 +21,7 @@ from dos.model.drift import DriftReading
 from dos.model.forecast import Forecast
 from dos.model.graph import EdgeEvidence, GraphSnapshot
 from dos.model.ids import EntityId, SeriesId
+from dos.model.impact import Impact
 from dos.model.overview import ServiceStatus
 from dos.model.registry import SeriesRegistry
 from dos.model.rootcause import RootCause
@@ -70,6 +71,8 @@ class Analysis:
     """`series_id` is the position in the case's `frame.series`; most deviating first."""
     root_cause: RootCause | None
     """None when nothing is abnormal, so that nothing has a cause."""
+    impact: Impact | None = None
+    """None when nothing is abnormal, so that nobody is affected."""
 
 
 class Backend(Protocol):

@@ -13,6 +13,7 @@ from typing import Literal
 from pydantic import Field
 
 from dos.api.forecast_schema import ForecastOut
+from dos.api.impact_schema import ImpactOut
 from dos.api.wire import Labels, Number, Time, Wire
 from dos.ingest.base import SourceHealth, SourceStatus
 from dos.kit.clock import SECOND, Millis
@@ -238,25 +239,6 @@ class RootCauseOut(Wire):
     likely: tuple[EntityId, ...] = Field(
         default=(), description="The smallest set of entities that holds the cause that often."
     )
-
-
-class AffectedOut(Wire):
-    """An entity that is affected or may become so."""
-
-    entity: EntityId
-    abnormal: bool
-    distance: int = Field(description="Calls between it and the probable root.")
-    weight: Number
-
-
-class ImpactOut(Wire):
-    """The blast radius and the severity that follows from it."""
-
-    severity: Severity
-    score: Number
-    affected: tuple[AffectedOut, ...]
-    entry_points: tuple[EntityId, ...]
-    reasons: tuple[str, ...]
 
 
 class ProbableCause(Wire):

@@ -12,11 +12,15 @@ from dos.app import wiring
 from dos.app.settings import Settings
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel
+from dos.impact.analyzer import ImpactAnalyzer
+from dos.impact.signals import Telemetry
 from dos.kit.clock import Millis
 from dos.kit.errors import PermanentError
 from dos.model.anomaly import Anomaly, Findings, anomaly_of
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import SeriesId
+from dos.model.impact import Impact
+from dos.model.rootcause import RootCause
 from dos.model.telemetry import MetricBatch, Series
 from dos.rca.case import Case as RankingCase
 from dos.topology.graph import Topology
@@ -49,7 +53,28 @@ def analyze(settings: Settings, case: Case) -> Analysis:
         return Analysis(anomalies=(), root_cause=None)
     start = case.trouble_began_at or min(one.started_at for one in anomalies)
     ranking = _ranking_case(case, batch, start, anomalies)
-    return Analysis(anomalies=anomalies, root_cause=wiring.build_ranker(settings).rank(ranking))
+    cause = wiring.build_ranker(settings).rank(ranking)
+    impact = _impact(settings, ranking, cause, anomalies) if anomalies else None
+    return Analysis(anomalies=anomalies, root_cause=cause, impact=impact)
+
+
+def _impact(
+    settings: Settings, ranking: RankingCase, cause: RootCause, anomalies: tuple[Anomaly, ...]
+) -> Impact:
+    """Who is affected, and what the requests at the entry points met."""
+    return ImpactAnalyzer(settings.impact).assess(
+        {one.entity for one in anomalies},
+        cause.top.entity if cause.top else None,
+        ranking.graph or GraphSnapshot(),
+        [one for one in anomalies if one.ended_at is None] or anomalies,
+        telemetry=Telemetry(
+            times=ranking.times,
+            values=ranking.values,
+            series=ranking.series,
+            start=ranking.start,
+            end=ranking.end,
+        ),
+    )
 
 
 def _anomalies(

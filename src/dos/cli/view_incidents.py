@@ -17,8 +17,12 @@ from dos.cli.view_format import (
     safe,
 )
 from dos.kit.clock import SECOND
+from dos.model.impact import Impact, Standing
 from dos.model.incident import Incident, IncidentState
 from dos.model.rootcause import Evidence, Hypothesis, Stance
+
+_WORTH_NAMING = 0.2
+"""Chance of following from which on an entity is named."""
 
 
 def incident_rows(state: ViewState, signs: Signs, width: int, *, detail: bool) -> Iterator[Text]:
@@ -74,13 +78,41 @@ def _causes(incident: Incident, signs: Signs, width: int, *, detail: bool) -> It
         yield Text(f"    another cause: {cause.unknown:.0%}", style="dim")
     if incident.impact is not None and detail:
         abnormal = sum(one.abnormal for one in incident.impact.affected)
-        risk = len(incident.impact.affected) - abnormal
+        less = sum(one.standing is Standing.ASKED_LESS for one in incident.impact.affected)
+        risk = len(incident.impact.affected) - abnormal - less
         text = f"    impact: {abnormal} abnormal, {risk} at risk, "
+        text += f"{less} asked for less, " if less else ""
         text += f"{percent(incident.impact.score)} of the business weight"
         line = Text(text, style="dim")
         if incident.impact.entry_points:
             line.append_text(safe(f"; users come in at {', '.join(incident.impact.entry_points)}"))
         yield line
+        yield from _cost(incident.impact)
+
+
+def _cost(impact: Impact) -> Iterator[Text]:
+    """What users met, who will probably follow, and error budgets that burn."""
+    met = ((impact.failed, "failed"), (impact.slowed, "were slow"))
+    said = [
+        f"{one.value:,.0f} ({one.low:,.0f} to {one.high:,.0f}) {what}"
+        for one, what in met
+        if one is not None
+    ]
+    if said:
+        yield Text(f"    requests because of it: {', '.join(said)}", style="dim")
+    ahead = sorted(
+        (one for one in impact.affected if (one.risk or 0.0) >= _WORTH_NAMING),
+        key=lambda one: (-(one.risk or 0.0), one.entity),
+    )
+    if ahead:
+        names = ", ".join(f"{one.entity} {one.risk:.0%}" for one in ahead[:3])
+        yield safe(f"    may follow if nothing is done: {names}", "dim")
+    for slo in impact.slos:
+        if slo.limit > 0:
+            left = f", nothing left in {lasting(slo.exhausted_in)}" if slo.exhausted_in else ""
+            used = percent(slo.burned) if slo.burned is not None else "?"
+            text = f"    {slo.name}: error budget burns, {used} used{left}"
+            yield safe(text, "yellow")
 
 
 def _varied(evidence: Sequence[Evidence], limit: int) -> Sequence[Evidence]:

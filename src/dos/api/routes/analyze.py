@@ -11,6 +11,7 @@ from pydantic import Field
 from dos.api.access import BackendDep
 from dos.api.backend import Analysis, Backend
 from dos.api.errors import ProblemError, problems
+from dos.api.impact_schema import ImpactOut
 from dos.api.posted import AnalyzeRequest
 from dos.api.schemas import AnomalyOut, IncidentOut, RootCauseOut
 from dos.api.wire import Time, Wire
@@ -35,6 +36,11 @@ class AnalysisOut(Wire):
     )
     root_cause: RootCauseOut | None = Field(
         description="Of posted series: the ranked causes; null when nothing is abnormal."
+    )
+    impact: ImpactOut | None = Field(
+        default=None,
+        description="Of posted series: who is affected, with the requests that failed or were "
+        "slow; null when nothing is abnormal.",
     )
     incidents: list[IncidentOut] = Field(
         description="Of the present: open incidents with their ranked causes, newest first."
@@ -64,12 +70,13 @@ async def analyze(
         detail = "Several analyses are running and waiting already."
         raise ProblemError(503, "busy", detail, retry_after=10)
     analysis = await to_thread.run_sync(_analyze, backend, posted, limiter=limiter)
-    cause = analysis.root_cause
+    cause, impact = analysis.root_cause, analysis.impact
     return AnalysisOut(
         scope="posted",
         at=backend.clock.now(),
         anomalies=[AnomalyOut.model_validate(anomaly) for anomaly in analysis.anomalies],
         root_cause=None if cause is None else RootCauseOut.model_validate(cause),
+        impact=None if impact is None else ImpactOut.model_validate(impact),
         incidents=[],
     )
 
