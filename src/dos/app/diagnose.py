@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from dos.app.ranking_case import Surroundings, ranking_case
 from dos.impact.analyzer import ImpactAnalyzer
 from dos.impact.ledger import Ledger
 from dos.impact.signals import Telemetry
@@ -156,26 +157,14 @@ class Diagnosis:
         past: Sequence[tuple[Millis, Millis]],
         now: Millis,
     ) -> Case:
-        entities = self._candidates(incident, graph)
-        ids = [series for entity in entities for series in self.registry.of_entity(entity)]
-        start = incident.began_at
-        window = self.history.window(
-            ids, Millis(start - round(self.config.baseline * SECOND)), Millis(now)
-        )
-        # Slots are finer than the samples of a slow source: most are then empty.
-        usable = ~np.isnan(window.values).all(axis=1)
-        for began, ended in past:
-            over = min(ended, start - 1)
-            usable &= (window.times < began) | (window.times > over)
-        return Case(
-            times=window.times[usable],
-            values=window.values[usable].astype(np.float64),
-            series=tuple(self.registry[series].spec for series in ids),
-            graph=graph,
-            start=start,
-            end=now,
-            changes=tuple(changes),
-            abnormal=abnormal | frozenset(incident.entities),
+        around = Surroundings(graph=graph, abnormal=abnormal, changes=changes, past=past)
+        return ranking_case(
+            incident,
+            around,
+            now,
+            scope=self.config,
+            table=self.registry,
+            samples=self.history,
         )
 
     def _requests(
@@ -220,15 +209,6 @@ class Diagnosis:
             end=end,
             past=tuple(past),
         )
-
-    def _candidates(self, incident: Incident, graph: GraphSnapshot) -> list[EntityId]:
-        """The incident's entities and those around them, nearest first."""
-        distance: dict[EntityId, int] = {}
-        for entity in incident.entities:
-            for near, steps in graph.around(entity, self.config.reach).items():
-                distance[near] = min(steps, distance.get(near, steps))
-        ordered = sorted(distance, key=lambda entity: (distance[entity], entity))
-        return ordered[: self.config.max_entities]
 
 
 def _with_lines(hypothesis: Hypothesis, anomalies: Sequence[Anomaly], now: Millis) -> Hypothesis:

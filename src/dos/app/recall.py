@@ -6,7 +6,7 @@ Works beside the running DOS, since it only reads; the newest minutes may not be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,13 +62,13 @@ async def recall(
         if incident is None:
             raise PermanentError(f"There is no incident {incident_id!r} in {directory}.")
         now = until or ranked_at(incident)
-        around = await _around(store, incident, now, settings)
+        around, anomalies = await _around(store, incident, now, settings)
     finally:
         await store.close()
     long = wiring.open_long_history(directory)
     slot = round(settings.history.resolution * SECOND)
     case = ranking_case(
-        incident,
+        as_of(incident, anomalies, now),
         around,
         now,
         scope=settings.rca,
@@ -96,6 +96,14 @@ def abnormal_at(anomalies: Sequence[Anomaly], now: Millis) -> frozenset[EntityId
     )
 
 
+def as_of(incident: Incident, anomalies: Sequence[Anomaly], now: Millis) -> Incident:
+    """`incident` with those of its entities that were known to be abnormal at `now`."""
+    mine = set(incident.anomalies)
+    known = {one.entity for one in anomalies if one.id in mine and one.decided_at <= now}
+    entities = tuple(one for one in incident.entities if one in known)
+    return replace(incident, entities=entities) if entities else incident
+
+
 def past_of(
     incidents: Sequence[Incident], incident: Incident, now: Millis
 ) -> list[tuple[Millis, Millis]]:
@@ -109,18 +117,20 @@ def past_of(
 
 async def _around(
     store: Store, incident: Incident, now: Millis, settings: Settings
-) -> Surroundings:
+) -> tuple[Surroundings, Sequence[Anomaly]]:
+    """What was known at `now`, and the anomalies by which it is known."""
     first = Millis(max(0, incident.began_at - round(settings.rca.baseline * SECOND)))
     since = Millis(max(0, now - DAY))
     changes = await store.changes(since=since, until=now, limit=_MOST)
     anomalies = await store.anomalies(since=first, until=now, limit=_MOST)
     incidents = await store.incidents(since=first, until=now, limit=_MOST)
-    return Surroundings(
+    around = Surroundings(
         graph=await store.graph(now),
         abnormal=abnormal_at(anomalies, now),
         changes=tuple(reversed(changes)),
         past=past_of(incidents, incident, now),
     )
+    return around, anomalies
 
 
 class _Kept:

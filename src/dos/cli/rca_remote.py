@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from dos.app.ranking_case import ListedSeries, Surroundings, candidates, ranking_case
-from dos.app.recall import Recalled, abnormal_at, past_of, ranked_at
+from dos.app.recall import Recalled, abnormal_at, as_of, past_of, ranked_at
 from dos.app.settings import Settings
 from dos.cli.client import asking
 from dos.kit.clock import DAY, SECOND, Millis, from_rfc3339, to_rfc3339
@@ -63,34 +63,38 @@ def recall_from(
 
         incident = _incident(get(f"incidents/{incident_id}"))
         now = until or ranked_at(incident)
-        around = _around(get, incident, now, settings)
-        near = candidates(incident, around.graph, settings.rca)
+        around, anomalies = _around(get, incident, now, settings)
+        then = as_of(incident, anomalies, now)
+        near = candidates(then, around.graph, settings.rca)
         table = ListedSeries(
             one for entity in near for one in _series(_pages(get, "series", entity=entity))
         )
         case = ranking_case(
-            incident, around, now, scope=settings.rca, table=table, samples=_Asked(get, settings)
+            then, around, now, scope=settings.rca, table=table, samples=_Asked(get, settings)
         )
     if not len(case.times):
-        raise PermanentError(f"DOS has no samples of the time of {incident_id} any more.")
+        msg = f"The running DOS keeps no samples of the time of {incident_id} at hand any more."
+        raise PermanentError(msg, remedy="Its long history may: leave out --server.")
     return Recalled(incident=incident, case=case)
 
 
 def _around(
     get: Callable[..., Any], incident: Incident, now: Millis, settings: Settings
-) -> Surroundings:
+) -> tuple[Surroundings, Sequence[Anomaly]]:
+    """What was known at `now`, and the anomalies by which it is known."""
     first = Millis(max(0, incident.began_at - round(settings.rca.baseline * SECOND)))
     window = {"since": to_rfc3339(first), "until": to_rfc3339(now), "limit": _PAGE}
     day = {**window, "since": to_rfc3339(Millis(max(0, now - DAY)))}
     changes = [_CHANGE.validate_python(_times(one)) for one in get("changes", **day)["items"]]
     anomalies = [_anomaly(one) for one in get("anomalies", **window)["items"]]
     others = [_incident(one) for one in _pages(get, "incidents", **window)]
-    return Surroundings(
+    around = Surroundings(
         graph=_graph(get("graph", at=to_rfc3339(now))),
-        abnormal=frozenset(entity for entity in abnormal_at(anomalies, now)),
+        abnormal=abnormal_at(anomalies, now),
         changes=tuple(reversed(changes)),
         past=past_of(others, incident, now),
     )
+    return around, anomalies
 
 
 def _pages(get: Callable[..., Any], path: str, **params: str) -> Iterable[Any]:

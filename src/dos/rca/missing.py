@@ -158,7 +158,7 @@ class _Known:
     def what_for(self, entities: Sequence[EntityId]) -> str:
         """`separate the first two`, or what else it does."""
         if len(self.leading) == 1:
-            return f"confirm {self.leading[0]} or clear it"
+            return "confirm or clear it"
         if len(self.leading) == 2:
             return "separate the first two"
         return f"say more of {_names(entities)} among the first {len(self.leading)}"
