@@ -243,6 +243,8 @@ def strange_cases() -> dict[str, Case]:
     holes = np.where(np.random.default_rng(5).random(values.shape) < 0.6, np.nan, values)
     silent = values.copy()
     silent[BEFORE:] = np.nan
+    moved = np.zeros(values.shape, np.bool_)
+    moved[BEFORE:, ::5] = True
     wild = values.copy()
     wild[::7, 1::4], wild[::5, 2::4], wild[3::9, ::4] = np.inf, 1e308, -1e308
     cycle = (*CALLS, ("payment", "frontend"), ("users-db", "orders"))
@@ -259,6 +261,8 @@ def strange_cases() -> dict[str, Case]:
         "two samples": replace(usual, times=usual.times[::100], values=values[::100]),
         "constant": replace(usual, values=np.full_like(values, 7.0)),
         "zero": replace(usual, values=np.zeros_like(values)),
+        "constants that move": replace(usual, values=np.where(moved, 14.0, 7.0)),
+        "zeros that move": replace(usual, values=np.where(moved, 1e-9, 0.0)),
         "NaN everywhere": replace(usual, values=nothing),
         "silent since": replace(usual, values=silent),
         "holes": replace(usual, values=holes),

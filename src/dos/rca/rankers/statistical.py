@@ -2,6 +2,18 @@
 
 Works on any metrics, without training and, less well, without a graph. See `dos.rca.measure`
 for what is measured of each series and `dos.rca.suspicion` for the reasoning over the graph.
+
+    >>> from dos.testing.rankers import ranked, story
+    >>> case = story(
+    ...     ("payment", "cpu", 2.5, 0),
+    ...     ("payment", "latency_p95", 5.0, 0),
+    ...     ("orders", "latency_p95", 9.0, 1),
+    ... )
+    >>> ranked("statistical", case)[0]
+    'payment'
+
+Fails: where the cause itself shows little and its callers much; where a callee is slowed by who
+calls it too often (pressure from above looks like a cause below).
 """
 
 from __future__ import annotations
