@@ -110,7 +110,7 @@ def assess(
         slos=slos,
         unknown=_unknown(entry_points, entries, slos, telemetry),
     )
-    return _with_earlier(found, before)
+    return _with_earlier(found, before, config)
 
 
 def tally(
@@ -134,8 +134,15 @@ def tally(
     totals = Totals.of(entries)
     reached = {one.entity for one in impact.affected if one.standing is not Standing.ASKED_LESS}
     slos = _slos(reached, telemetry, spent or {}, config)
+    outdated = {
+        *requests_said(impact.entries, Totals.of(impact.entries), config),
+        *slos_said(impact.slos),
+        *forecast_of(impact.affected, impact.predicted or 0.0),
+    }
+    kept = tuple(reason for reason in impact.reasons if reason not in outdated)
     found = replace(
         impact,
+        reasons=(*kept, *requests_said(entries, totals, config), *slos_said(slos)),
         entries=entries,
         failed=totals.failed,
         slowed=totals.slowed,
@@ -144,7 +151,7 @@ def tally(
         slos=slos,
         unknown=_unknown(impact.entry_points, entries, slos, telemetry),
     )
-    return _with_earlier(found, impact)
+    return _with_earlier(found, impact, config)
 
 
 def entry_points_of(graph: GraphSnapshot, config: ImpactConfig) -> set[EntityId]:
@@ -165,7 +172,7 @@ def entities_to_read(
     return sorted(wanted | set(nearest))
 
 
-def _with_earlier(found: Impact, before: Impact | None) -> Impact:
+def _with_earlier(found: Impact, before: Impact | None, config: ImpactConfig) -> Impact:
     """`found`, with the requests that were counted before where they cannot be counted any more.
 
     That is so of an incident that lasts longer than samples are kept.
@@ -174,8 +181,10 @@ def _with_earlier(found: Impact, before: Impact | None) -> Impact:
     if known or before is None or (before.failed is None and before.slowed is None):
         return found
     gone = "The samples of its beginning are gone: requests are as they were counted last."
+    counted = requests_said(before.entries, Totals.of(before.entries), config)
     return replace(
         found,
+        reasons=(*found.reasons, *counted),
         entries=before.entries,
         failed=before.failed,
         slowed=before.slowed,

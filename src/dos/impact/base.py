@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dos.kit.duration import Duration
 from dos.model.impact import Severity, SloKind
 
+_MOST = 1e9
+"""Weights beyond this are a slip."""
 LEVELS = tuple(Severity)
 """The worst first."""
 
@@ -148,7 +150,7 @@ class ImpactConfig(BaseModel):
 
     weights: dict[str, float] = Field(default_factory=dict)
     """Business weight by entity id; 0 for what nobody misses."""
-    default_weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    default_weight: float = Field(default=1.0, ge=0, le=_MOST)
     """Weight of every other entity."""
     at_risk: float = Field(default=0.25, ge=0, le=1)
     """How much of its weight an entity counts that depends on an abnormal one but is still
@@ -160,11 +162,11 @@ class ImpactConfig(BaseModel):
     users_per_request: dict[str, float] = Field(default_factory=dict)
     """Users that one failed or slow request stands for, by entry point: `0.2` where a user makes
     five requests in a visit."""
-    default_users_per_request: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    default_users_per_request: float | None = Field(default=None, ge=0, le=_MOST)
     """The same of every other entry point; left out, users are not estimated."""
     revenue_per_request: dict[str, float] = Field(default_factory=dict)
     """Money that one request brings on average, by entry point."""
-    default_revenue_per_request: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    default_revenue_per_request: float | None = Field(default=None, ge=0, le=_MOST)
     """The same of every other entry point; left out, money is not estimated."""
     revenue_lost_when_slow: float = Field(default=0.0, ge=0, le=1)
     """Share of it that is lost where the request was answered, but slowly."""
@@ -188,7 +190,7 @@ class ImpactConfig(BaseModel):
         }
         for what, values in maps.items():
             for entity, value in values.items():
-                if not 0 <= value < float("inf"):
+                if not 0 <= value <= _MOST:
                     msg = f"the {what} of {entity!r} is {value}; write 0 or more"
                     raise ValueError(msg)
         return self

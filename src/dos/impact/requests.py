@@ -83,7 +83,7 @@ def entry_impact(
     return EntryImpact(
         entity=entity,
         counted=counted,
-        requests=float(count[during].sum()),
+        requests=rounded(float(count[during].sum())),
         failed=failed,
         slowed=slowed,
         failing=failing,
@@ -160,10 +160,10 @@ def _total(estimates: Iterable[Estimate | None]) -> Estimate | None:
     known = [one for one in estimates if one is not None]
     if not known:
         return None
-    return Estimate(
-        value=math.fsum(one.value for one in known),
-        low=math.fsum(one.low for one in known),
-        high=math.fsum(one.high for one in known),
+    return _rounded(
+        math.fsum(one.value for one in known),
+        math.fsum(one.low for one in known),
+        math.fsum(one.high for one in known),
     )
 
 
@@ -228,9 +228,7 @@ def _more(
         return so_far, None
     rough = _ONE_SIDED * math.sqrt(max(lately, 1.0)) + doubt * of / asked
     latest = _estimate(lately, of, normal, rough)
-    return so_far, Estimate(
-        value=latest.value / of, low=latest.low / of, high=min(1.0, latest.high / of)
-    )
+    return so_far, _rounded(latest.value / of, latest.low / of, min(1.0, latest.high / of))
 
 
 def _from_onset(
@@ -255,10 +253,10 @@ def _from_onset(
 
 def _estimate(hit: float, asked: float, normal: Usual, rough: float) -> Estimate:
     """Hits beyond the usual; never below 0, since nobody is saved by an incident."""
-    return Estimate(
-        value=max(0.0, hit - asked * normal.level),
-        low=max(0.0, hit - asked * normal.high - rough),
-        high=max(0.0, hit - asked * normal.low + rough),
+    return _rounded(
+        max(0.0, hit - asked * normal.level),
+        max(0.0, hit - asked * normal.high - rough),
+        max(0.0, hit - asked * normal.low + rough),
     )
 
 
@@ -301,7 +299,16 @@ def _weighed(
 def _times(one: Estimate | None, factor: float) -> Estimate | None:
     if one is None:
         return None
-    return Estimate(value=one.value * factor, low=one.low * factor, high=one.high * factor)
+    return _rounded(one.value * factor, one.low * factor, one.high * factor)
+
+
+def rounded(number: float) -> float:
+    """To six figures: what is beyond is noise, and differs from machine to machine."""
+    return float(f"{number:.6g}")
+
+
+def _rounded(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high))
 
 
 def _moving(values: Float64Array, size: int) -> Float64Array:

@@ -46,7 +46,7 @@ def measures_of(
     known_slos = [one for one in slos if not one.unknown]
     if known_slos:
         fast = max(known_slos, key=lambda one: (one.limit, one.name))
-        says = f"{fast.name} burns its error budget more than {fast.limit:g} times too fast"
+        says = f"{fast.name} burns its error budget at {fast.limit:g} times the pace or more"
         found[Measure.BURN_RATE] = Found(amount=fast.limit, says=says)
         empty = max(known_slos, key=lambda one: (one.burned or 0.0, one.name))
         says = f"At least {empty.burned or 0.0:.0%} of the error budget of {empty.name} is used up"
@@ -63,15 +63,15 @@ def requests_said(
     parts = [
         f"{_interval(estimate)} {what}"
         for estimate, what in ((totals.failed, "failed"), (totals.slowed, "were slow"))
-        if estimate is not None and estimate.value >= _WORTH_SAYING
+        if estimate is not None and estimate.low >= _WORTH_SAYING
     ]
-    asked = sum(one.requests or 0.0 for one in entries if one.counted)
+    asked = _whole(sum(one.requests or 0.0 for one in entries if one.counted))
     if not parts:
-        return (f"Of {_whole(asked)} requests of users since then no more failed than usual.",)
-    said = f"Of {_whole(asked)} requests of users since then {' and '.join(parts)} because of it"
-    if totals.users is not None and totals.users.value >= _WORTH_SAYING:
+        return (f"Of {asked} requests of users since then no more {_met(totals)} than usual.",)
+    said = f"Of {asked} requests of users since then {' and '.join(parts)} because of it"
+    if totals.users is not None and totals.users.low >= _WORTH_SAYING:
         said += f"; that is {_interval(totals.users)} users"
-    if totals.revenue is not None and totals.revenue.value >= _WORTH_SAYING:
+    if totals.revenue is not None and totals.revenue.low >= _WORTH_SAYING:
         money = f"{config.currency} ".lstrip()
         said += f"; {money}{_interval(totals.revenue)} lost"
     return (f"{said}.",)
@@ -102,7 +102,7 @@ def _slo_said(one: SloStatus) -> str:
     if burn is not None and burn.rate is not None:
         least = "at least " if burn.covered < 1.0 else ""
         said += (
-            f" the error budget burns {least}{burn.rate:.3g} times too fast over "
+            f" the error budget burns {least}{burn.rate:.3g} times as fast as it may over "
             f"{_lasting(burn.long)} (limit {burn.limit:g})"
         )
     if one.burned is not None:
@@ -114,6 +114,13 @@ def _slo_said(one: SloStatus) -> str:
     if one.exhausted_in:
         said += f"; at this rate nothing is left in {_lasting(one.exhausted_in)}"
     return f"{said}."
+
+
+def _met(totals: Totals) -> str:
+    """What is known of, in words."""
+    if totals.slowed is None:
+        return "failed"
+    return "were slow" if totals.failed is None else "failed or were slow"
 
 
 def _lasting(seconds: float) -> str:

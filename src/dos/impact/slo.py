@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dos.impact.base import BurnRate, Slo
-from dos.impact.requests import spans, usual_share
+from dos.impact.requests import rounded, spans, usual_share
 from dos.impact.signals import Requests, Telemetry, requests_of
 from dos.impact.slowness import share_above
 from dos.kit.clock import SECOND, Millis
@@ -115,7 +115,7 @@ def status_of(
     return _status(
         slo,
         burns=burns,
-        burned=burned,
+        burned=rounded(burned),
         by_incident=_by_incident(slo, here, telemetry, budget),
         exhausted_in=_left(slo, burned, burns),
     )
@@ -141,8 +141,8 @@ def _rate(spent: Spent, window: float, end: Millis, allowed: float) -> tuple[flo
         return None, 0.0
     covered = min(1.0, seconds / window)
     if requests <= 0:
-        return 0.0, covered
-    return bad / requests * covered / allowed, covered
+        return 0.0, rounded(covered)
+    return rounded(bad / requests * covered / allowed), rounded(covered)
 
 
 def _by_incident(slo: Slo, here: Requests, telemetry: Telemetry, budget: float) -> float | None:
@@ -156,18 +156,18 @@ def _by_incident(slo: Slo, here: Requests, telemetry: Telemetry, budget: float) 
     normal = usual_share(here.count[before], share[before], int(now.sum()))
     level = normal.level if normal else 0.0
     count = here.count[now]
-    return max(0.0, float((count * (share[now] - level)).sum())) / budget
+    return rounded(max(0.0, float((count * (share[now] - level)).sum())) / budget)
 
 
 def _left(slo: Slo, burned: float, burns: Sequence[Burn]) -> float | None:
-    """Seconds until the budget is used up at the present rate; None while none is used."""
+    """Seconds until the budget is used up at the present rate; None if it lasts that way."""
     if burned >= 1.0:
         return 0.0
     now = next((one.rate_now for one in burns if one.rate_now is not None), None)
     if now is None or now <= 0:
         return None
     seconds = (1.0 - burned) * slo.window / now
-    return seconds if seconds < slo.window else None
+    return rounded(seconds) if seconds < slo.window else None
 
 
 def _why(slo: Slo, here: Requests | None) -> str:

@@ -141,7 +141,8 @@ class SloStatus:
     by_incident: float | None = None
     """Share of the budget used up since the incident began."""
     exhausted_in: float | None = None
-    """Seconds until nothing is left at the present rate, at most; None while nothing burns."""
+    """Seconds until nothing is left at the present rate, at most; None if it lasts for the whole
+    window that way."""
     unknown: str = ""
     """Why it is not known, if it is not."""
 

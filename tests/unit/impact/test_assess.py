@@ -186,6 +186,10 @@ def test_what_the_root_calls_has_a_distance_too() -> None:
         {"weights": {"db": float("nan")}},
         {"default_weight": float("inf")},
         {"severity": {"sev1": 0.2, "sev2": 0.5}},
+        {"severity": {"rules": [{"measure": "score", "at_least": -1, "severity": "sev1"}]}},
+        {"users_per_request": {"web": -1}},
+        {"revenue_per_request": {"web": float("inf")}},
+        {"burn_rates": [{"long": "5m", "short": "1h", "rate": 2}]},
         {"at_risk": 2},
     ],
 )
