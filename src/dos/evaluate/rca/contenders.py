@@ -79,6 +79,14 @@ class Contender:
     _ranker: Ranker | None
     _score: Callable[[Case], EntityScores]
 
+    def conclude(self, case: Case) -> EntityId | None:
+        """Who it is, as the pipeline asks: a ranker concludes with evidence, others score."""
+        if self._ranker is None:
+            ordered = self._score(case).ordered()
+            return ordered[0][0] if ordered else None
+        ranked = self._ranker.rank(case).ranked
+        return ranked[0].entity if ranked else None
+
     def answer(self, case: Case, clock: Clock) -> Answer:
         """Rank a case. Of a ranker the time is that of its conclusion with evidence."""
         began = clock.monotonic()

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 
 from dos.evaluate.cases import discover, load_case
@@ -82,6 +82,8 @@ class _Simulated:
     """A piece of work: the cases of one voyage."""
 
     seed: int
+    most: int
+    """Cases beyond which nobody asks."""
     options: RcaOptions
 
 
@@ -145,7 +147,7 @@ def run_simulated(
         KeyboardInterrupt: Interrupted before anything was done.
     """
     seeds = count(split.first_seed)
-    pieces = (_Simulated(seed=seed, options=options) for seed in seeds)
+    pieces = (_Simulated(seed=seed, most=cases, options=options) for seed in seeds)
     about = f"simulated incidents of {split} voyages from seed {split.first_seed} on"
     source = Source(about=about, simulated=True, late_s=0.0, planned=cases)
     found = in_order(_rank_simulated, pieces, options.jobs)
@@ -231,7 +233,7 @@ def _rank_recorded(piece: _Recorded) -> list[list[Outcome]]:
 def _rank_simulated(piece: _Simulated) -> list[list[Outcome]]:
     return [
         list(_outcomes(incident, f"{piece.seed}/{place}", piece.options))
-        for place, incident in enumerate(voyage(piece.seed))
+        for place, incident in enumerate(islice(voyage(piece.seed), piece.most))
     ]
 
 

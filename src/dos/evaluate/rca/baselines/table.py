@@ -18,6 +18,7 @@ from dos.rca.base import EntityScores
 from dos.rca.case import Case
 
 _MEGABYTE = 1e6
+_GREATEST = 1e150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +70,8 @@ def table_of(case: Case, *, constant: bool = False, statistics: bool = True) -> 
         statistics: Whether to keep all statistics of the alarm's metric (its mean, its
             quantiles), and not only the first of each entity.
     """
-    values = np.where(np.isfinite(case.values), case.values, np.nan)
+    # A value whose square no number holds is as good as infinite.
+    values = np.where(np.abs(case.values) < _GREATEST, case.values, np.nan)
     before = case.times < case.start
     after = ~before & (case.times <= case.end)
     normal, abnormal = values[before], values[after]
