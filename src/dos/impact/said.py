@@ -106,9 +106,8 @@ def _slo_said(one: SloStatus) -> str:
             f"{_lasting(burn.long)} (limit {burn.limit:g})"
         )
     if one.burned is not None:
-        said += (
-            f"{',' if burn else ''} {one.burned:.1%} of it is used up for {_lasting(one.window)}"
-        )
+        said += ";" if burn else ""
+        said += f" {one.burned:.1%} of it for {_lasting(one.window)} is used up"
     if one.by_incident is not None:
         said += f", {one.by_incident:.1%} by this incident"
     if one.exhausted_in:
