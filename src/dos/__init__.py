@@ -13,6 +13,7 @@ from dos.kit.version import __version__
 # Not in __all__: `from dos import *` would load every room.
 _PUBLIC = {
     "Attention": "dos.detect.nets.attention",
+    "DependencyGNN": "dos.rca.nets.graph",
     "ImpactAnalyzer": "dos.impact.analyzer",
     "IncidentSimulator": "dos.simulate.generator",
     "RealTimeAnomalyDetector": "dos.detect.realtime",

@@ -182,7 +182,7 @@ def _signals(
 ) -> Float64Array:
     """`[entity, GROUPS * _OF_GROUP]`."""
     group = np.array([group_of(spec) for spec in case.series], np.intp)
-    falls = np.array([spec.role is Role.AVAILABILITY for spec in case.series])
+    falls = np.array([spec.role is Role.AVAILABILITY for spec in case.series], np.bool_)
     n = measured.samples
     size = np.maximum(np.abs(measured.deviation) - DRIFT, 0.0) * np.sqrt(n / (n + SHORT))
     strength = np.log1p(size) / _STRONG
@@ -226,7 +226,7 @@ def _signals(
 
 def _among(value: Float64Array, count: int) -> Float64Array:
     """`[entity * group]` as shares of the greatest of each group."""
-    table = value.reshape(count, -1)
+    table = value.reshape(count, len(GROUPS))
     top = table.max(axis=0, initial=0.0)
     share: Float64Array = np.divide(table, top, out=np.zeros_like(table), where=top > 0)
     return share.ravel()

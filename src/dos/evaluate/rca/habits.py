@@ -21,7 +21,7 @@ from dos.model.graph import Edge, EdgeKind, GraphSnapshot
 from dos.model.ids import EntityId
 from dos.model.telemetry import BoolArray, Float64Array, Role, SeriesSpec
 from dos.rca.case import Case
-from dos.rca.measure import measure
+from dos.rca.measure import column_quantiles, measure
 from dos.rca.suspicion import Weights, suspect
 
 _GOLDEN = frozenset({Role.LATENCY, Role.ERRORS, Role.AVAILABILITY, Role.TRAFFIC})
@@ -203,7 +203,7 @@ def _more_of_the_same(case: Case, rng: Random, noise: np.random.Generator) -> Ca
         value = case.values[:, at]
         if name.startswith(("error", "ready", "hit")):
             continue
-        usual = np.nanmedian(value, axis=0)
+        (usual,) = column_quantiles(value, 0.5)
         moved = usual + share * (value - usual)
         added.append(moved * np.exp(_wander(noise, value.shape, 0.5, spread)))
         specs += [

@@ -65,7 +65,7 @@ class DependencyGNN(nn.Module):
         self.convs = nn.ModuleList(
             GATv2Conv(
                 wide,
-                hidden_dim if at < layers - 1 else wide,
+                hidden_dim,
                 heads=HEADS,
                 concat=at < layers - 1,
                 edge_dim=edge_dim or None,
@@ -74,6 +74,7 @@ class DependencyGNN(nn.Module):
             for at in range(layers)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(wide) for _ in range(layers))
+        self.wider = nn.Linear(hidden_dim, wide)
         self.dropout = dropout
         self.whole = nn.Linear(2 * wide, wide)
         self.mix = nn.Linear(2 * wide, wide)
@@ -98,8 +99,10 @@ class DependencyGNN(nn.Module):
             cases: How many there are.
         """
         shown = self.own(x)
-        for conv, norm in zip(self.convs, self.norms, strict=True):
+        for at, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             heard = functional.silu(conv(norm(shown), edge_index, edge_attr))
+            if at == len(self.convs) - 1:
+                heard = self.wider(heard)
             shown = shown + functional.dropout(heard, self.dropout, self.training)
         if case is None:
             largest, mean = shown.max(dim=0, keepdim=True).values, shown.mean(dim=0, keepdim=True)
