@@ -278,13 +278,15 @@ def _entries(
     Where one entry point calls another, the same requests come by both: only the outer one counts.
     Of those that call each other the first by name does.
     """
-    behind = {one: graph.dependencies(one).keys() - {one} for one in entry_points}
+    # Most entry points are called by nobody, and a walk through the graph is not free.
+    before = {
+        one: set(graph.dependents(one)) - {one} if graph.callers(one) else set()
+        for one in entry_points
+    }
 
     def is_inner(one: EntityId) -> bool:
-        return any(
-            one in behind[other] and (other not in behind[one] or other < one)
-            for other in entry_points
-        )
+        outer = before[one].intersection(entry_points)
+        return any(one not in before[other] or other < one for other in outer)
 
     return tuple(
         entry_impact(telemetry, one, config, counted=not is_inner(one)) for one in entry_points
