@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dos.evaluate.rca.baselines import baro, circa, epsilon, graphwalks, nsigma
+from dos.evaluate.rca.baselines import baro, circa, epsilon, graphwalks, nsigma, rcd
 from dos.kit import plugins
 from dos.kit.clock import Clock
 from dos.kit.errors import ConfigError
@@ -54,6 +54,7 @@ BASELINES = {
     "circa": Baseline(
         score=circa.score, about="regression on causes, descendant adjustment (KDD 2022)"
     ),
+    "rcd": Baseline(score=rcd.score, about="dependence on the failure (NeurIPS 2022)"),
     "epsilon_diagnosis": Baseline(
         score=epsilon.score, about="correlation of before and after (WWW 2019, PyRCA)"
     ),

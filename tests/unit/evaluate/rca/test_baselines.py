@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dos.evaluate.rca.baselines import baro, circa, epsilon, graphwalks, nsigma
+from dos.evaluate.rca.baselines import baro, circa, epsilon, graphwalks, nsigma, rcd
 from dos.evaluate.rca.baselines.table import table_of
 from dos.evaluate.rca.contenders import BASELINES
 from dos.model.ids import EntityId
@@ -43,6 +43,8 @@ def test_series_that_are_constant_before_or_after_the_start_are_dropped() -> Non
     given = case(columns, normal, abnormal)
     assert table_of(given).column == (2,)
     assert table_of(given, constant=True).column == (0, 1, 2)
+    # One sample is not constant.
+    assert table_of(case(columns, normal, abnormal[:1])).column == (1, 2)
 
 
 def test_memory_is_in_megabytes_by_its_name_alone() -> None:
@@ -212,3 +214,38 @@ def test_the_graph_may_know_more_than_the_case() -> None:
     given = replace(given, graph=graph([("web", "api"), ("api", "db"), ("db", "disk")]))
     for name, one in BASELINES.items():
         assert set(one.score(given).entities) == {"api", "db"}, name
+
+
+def test_rcd_finds_who_changed_by_himself_and_not_who_follows() -> None:
+    """The follower is the cause and noise: given the cause it tells nothing of the failure."""
+    rng = np.random.default_rng(4)
+    columns = [(name, "cpu", Role.SATURATION) for name in ("cause", "follower", *"pqrs")]
+    quiet, loud = rng.normal(size=(400, 6)), rng.normal(size=(400, 6))
+    loud[:, 0] += 2.0
+    for half in (quiet, loud):
+        half[:, 0] = np.round(half[:, 0])
+        half[:, 1] = half[:, 0] + 0.8 * half[:, 1]
+    scores = by_name(rcd.score(case(columns, quiet, loud)))
+    order = sorted(scores, key=lambda name: -scores[name])
+    assert order[0] == "cause"
+    assert scores["cause"] == pytest.approx(1.0)
+    assert max(scores[name] for name in "pqrs") < scores["cause"]
+
+
+def test_rcds_deviates_are_those_of_the_chi_square_tail() -> None:
+    from scipy.stats import chi2, norm
+
+    for free in (1, 4, 16):
+        for statistic in (0.5 * free, 2.0 * free, 6.0 * free):
+            exact = norm.isf(chi2.sf(statistic, free))
+            assert rcd._deviate(statistic, free) == pytest.approx(exact, abs=0.1)
+    assert rcd._deviate(0.0, 0) < -5
+
+
+def test_rcds_bins_are_those_of_k_means() -> None:
+    values = np.concatenate([np.linspace(0, 1, 40), np.linspace(9, 10, 40), [100.0]])[:, None]
+    bins = rcd._binned(values)[:, 0]
+    assert set(bins[:40]) == {bins[0]}
+    assert bins[-1] == 4
+    assert (np.diff(bins) >= 0).all()
+    assert set(rcd._binned(np.ones((5, 1)))[:, 0].tolist()) == {0}

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from dos.evaluate.rca import perturb
+from dos.kit.clock import Millis
 from dos.model.change import Change, ChangeKind
-from dos.model.ids import EntityId
+from dos.model.ids import ChangeId, EntityId
 from dos.model.telemetry import SeriesSpec
 from dos.rca.case import Case
 from tests.unit.evaluate.rca.made import latencies
@@ -19,7 +20,13 @@ assert len(CALLS) == 50
 
 
 def given() -> Case:
-    change = Change(id="c", at=0, kind=ChangeKind.DEPLOY, entity=EntityId("s00"), summary="v2")
+    change = Change(
+        id=ChangeId("c"),
+        at=Millis(0),
+        kind=ChangeKind.DEPLOY,
+        entity=EntityId("s00"),
+        summary="v2",
+    )
     return replace(latencies(dict.fromkeys(NAMES, 0.0), calls=CALLS), changes=(change,))
 
 
