@@ -42,13 +42,16 @@ class Unexplained:
     failures_share: Float64Array
 
 
-def unexplained(case: Case, measured: Measured, strength: Float64Array) -> Unexplained:
+def unexplained(
+    case: Case, measured: Measured, strength: Float64Array, prior_weight: float = PRIOR_WEIGHT
+) -> Unexplained:
     """Compare each entity with its callees; O(time x edges).
 
     Args:
         case: The case.
         measured: Its series, measured.
         strength: `[series]` how abnormal each is.
+        prior_weight: How much `PRIOR` counts against history; see `PRIOR_WEIGHT`.
     """
     entities = case.entities()
     found = {
@@ -62,7 +65,7 @@ def unexplained(case: Case, measured: Measured, strength: Float64Array) -> Unexp
             for entity, at in table.items():
                 if strength[at] <= 0:
                     continue
-                own = _own_change(case, measured, history, table, at)
+                own = _own_change(case, measured, history, table, at, prior_weight)
                 sigmas = own / float(measured.scale[at])
                 place = entities.index(entity)
                 if abs(sigmas) > abs(found[name][place]):
@@ -87,6 +90,7 @@ def _own_change(
     history: Float64Array,
     table: dict[EntityId, int],
     at: int,
+    prior_weight: float,
 ) -> float:
     """Change of series `at` that the same metric of its callees does not explain, in its unit."""
     change = float(measured.observed[at] - measured.center[at])
@@ -100,7 +104,7 @@ def _own_change(
     x, y = history[:, causes], history[:, at]
     known = np.isfinite(y) & np.isfinite(x).all(axis=1)
     x, y = x[known], y[known]
-    weight = PRIOR_WEIGHT * max(len(y), 1) * np.maximum(measured.scale[causes] ** 2, 1e-18)
+    weight = prior_weight * max(len(y), 1) * np.maximum(measured.scale[causes] ** 2, 1e-18)
     weights = np.linalg.solve(x.T @ x + np.diag(weight), x.T @ y + weight * PRIOR)
     explained = float(np.clip(weights, 0.0, 2.0) @ moved)
     # More than all of it cannot be explained.

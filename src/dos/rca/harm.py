@@ -17,9 +17,9 @@ import numpy as np
 from dos.kit.clock import MINUTE
 from dos.model.change import Change, ChangeKind
 from dos.model.ids import EntityId
-from dos.rca.case import Case
+from dos.rca.case import LARGEST, Case
 from dos.rca.evidence import NOTABLE
-from dos.rca.measure import DRIFT, FARTHEST, Measured
+from dos.rca.measure import DRIFT, FARTHEST, normal
 
 PRIOR = {
     ChangeKind.DEPLOY: 0.10,
@@ -51,7 +51,7 @@ class Record:
         return (self.harmful + PRIOR[kind] * PRIOR_WEIGHT) / (self.seen + PRIOR_WEIGHT)
 
 
-def track_record(case: Case, measured: Measured, until: int) -> Mapping[ChangeKind, Record]:
+def track_record(case: Case, until: int) -> Mapping[ChangeKind, Record]:
     """What became of the changes before `until`, ms; O(changes x samples of one entity).
 
     Changes of nothing in particular, of what has no series, or from before the first sample are
@@ -65,14 +65,14 @@ def track_record(case: Case, measured: Measured, until: int) -> Mapping[ChangeKi
         mine = columns.get(change.entity) if change.entity is not None else None
         if mine is None or change.at + AFTERMATH > until:
             continue
-        harm = _did_harm(case, measured, change, mine)
+        harm = _did_harm(case, change, mine, until)
         if harm is not None:
             record = found.get(change.kind, Record())
             found[change.kind] = Record(seen=record.seen + 1, harmful=record.harmful + harm)
     return found
 
 
-def _did_harm(case: Case, measured: Measured, change: Change, mine: list[int]) -> bool | None:
+def _did_harm(case: Case, change: Change, mine: list[int], until: int) -> bool | None:
     """None where nobody looked at that time."""
     times = case.times
     if not len(times) or change.at < times[0]:
@@ -82,12 +82,17 @@ def _did_harm(case: Case, measured: Measured, change: Change, mine: list[int]) -
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
         # Coarse samples may lie further apart than the time that is looked at.
         return True if step < AFTERMATH and times[-1] > change.at else None
-    values = case.values[after][:, mine]
-    known = np.isfinite(values) & np.isfinite(measured.center[mine])
+    # What was usual without the change: a long harm must not become its own yardstick.
+    rest = (times <= change.at) | (times > change.at + 2 * AFTERMATH)
+    present = np.abs(case.values[:, mine]) <= LARGEST
+    values = np.where(present, case.values[:, mine], np.nan)
+    usual = np.where((rest & (times < until))[:, None], values, np.nan)
+    series = tuple(case.series[at] for at in mine)
+    center, scale = normal(usual, series, values[after])
+    z = (values[after] - center) / scale
+    known = ~np.isnan(z)
     if not known.any():
         return None
-    off = np.where(known, values, 0.0) / measured.scale[mine]
-    z = off - np.where(known, measured.center[mine], 0.0) / measured.scale[mine]
-    z = np.where(known, np.clip(z, -FARTHEST, FARTHEST), 0.0)
-    mean = np.abs(z.sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+    off = np.where(known, np.clip(z, -FARTHEST, FARTHEST), 0.0).sum(axis=0)
+    mean = np.abs(off / np.maximum(known.sum(axis=0), 1))
     return bool(mean.max() >= DRIFT + np.expm1(NOTABLE))

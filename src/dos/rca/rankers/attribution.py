@@ -43,6 +43,13 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     hypotheses: int = Field(default=6, ge=1, le=20, description="Most hypotheses to give.")
+    prior: float = Field(
+        default=5.0,
+        gt=0,
+        description="Weight of the assumption that the change of a callee arrives whole, against "
+        "history: in health the noise of callers and callees has little in common, and yet "
+        "callers wait.",
+    )
 
 
 class AttributionRanker:
@@ -54,12 +61,12 @@ class AttributionRanker:
     def score(self, case: Case) -> EntityScores:
         """Every entity that has series: log1p of the robust sigmas that are its own."""
         review = Review.of(case)
-        return review.scores(_score(review, _unexplained(review)))
+        return review.scores(_score(review, _unexplained(review, self._config.prior)))
 
     def rank(self, case: Case) -> RootCause:
         """Those with most trouble of their own, with how much of it that is."""
         review = Review.of(case)
-        left = _unexplained(review)
+        left = _unexplained(review, self._config.prior)
 
         def own(entity: int) -> Sequence[Evidence]:
             return _said(review, left, entity)
@@ -73,8 +80,8 @@ class AttributionRanker:
         )
 
 
-def _unexplained(review: Review) -> Unexplained:
-    return unexplained(review.case, review.measured, review.found.strength)
+def _unexplained(review: Review, prior: float) -> Unexplained:
+    return unexplained(review.case, review.measured, review.found.strength, prior)
 
 
 def _score(review: Review, left: Unexplained) -> Float64Array:

@@ -94,7 +94,7 @@ class ChangesRanker:
         first = onset - round(config.window * SECOND)
         # What is only known to a step may have begun up to a step earlier than it is dated.
         step = float(np.median(np.diff(case.times))) if len(case.times) > 1 else 0.0
-        record = track_record(case, review.measured, min(first, case.start))
+        record = track_record(case, min(first, case.start))
         blamed: list[_Blamed] = []
         for change in case.changes:
             at = place.get(change.entity) if change.entity is not None else None

@@ -74,10 +74,10 @@ class Config(BaseModel):
         description="Seconds by which clocks of different entities may differ.",
     )
     spread: float = Field(
-        default=60.0,
+        default=30.0,
         gt=0,
-        description="Seconds before the bulk of the trouble at which something that began so early "
-        "counts a third: trouble spreads within minutes, and what drifts is always first.",
+        description="Seconds, and a step, that trouble takes to spread: what began that much "
+        "longer before the bulk of it counts a third. Something always drifts.",
     )
 
 
@@ -138,8 +138,9 @@ def _begun(review: Review, config: Config) -> _Begun:
     stray = _VARIANCE * spacing**2 / shift**4
     error = np.sqrt(gap**2 / 12 + stray + (config.skew * SECOND) ** 2 + 1.0)
     at = measured.onset[chosen] - gap / 2
-    early = np.maximum(review.found.onset - gap / 2 - at - _SURE * error, 0.0)
-    together = np.exp(-early / (config.spread * SECOND))
+    spread = config.spread * SECOND + spacing
+    early = np.maximum(review.found.onset - at - _SURE * error - spread, 0.0)
+    together = np.exp(-early / spread)
     return _Begun(series=chosen, at=at, error=error, real=real[chosen] * together)
 
 
