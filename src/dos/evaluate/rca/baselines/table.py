@@ -115,8 +115,8 @@ def _moves(values: Float64Array) -> BoolArray:
     known = np.isfinite(values)
     most = np.where(known, values, -np.inf).max(axis=0)
     least = np.where(known, values, np.inf).min(axis=0)
-    # A single sample is not called constant: of a failure just noticed there is no more.
-    moves: BoolArray = (most > least) | (known.sum(axis=0) == 1)
+    # One moment is not called constant: of a failure just noticed there is no more.
+    moves: BoolArray = (most > least) | (known.any(axis=0) & (len(values) == 1))
     return moves
 
 
