@@ -6,8 +6,8 @@
 `requests` holds failed and slowed requests, estimated from the metrics of the entry points alone,
 against those that really failed, or were slow, and would not have been in the same world without
 the fault. `followers` holds the predicted spread, from anomalies as detection finds them, against
-who showed symptoms later. Both play generated worlds of the development seeds (0 to 99) and print
-Markdown.
+who showed symptoms later, and those said to be merely asked for less against what was wrong with
+them. Both play generated worlds of the development seeds (0 to 99) and print Markdown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from dos.app.settings import Settings
 from dos.compute.local import LocalHost
 from dos.detect.engine import DetectKernel
 from dos.impact.base import ImpactConfig
-from dos.impact.radius import risks
+from dos.impact.radius import asked_less, risks
 from dos.impact.requests import GUARD, entry_impact
 from dos.impact.severity import is_felt
 from dos.impact.signals import Telemetry
@@ -37,6 +37,7 @@ from dos.ingest.normalise import Normaliser
 from dos.kit.clock import HOUR, MINUTE, SECOND, Millis
 from dos.model.anomaly import Anomaly, Direction, anomaly_of
 from dos.model.graph import Edge, GraphSnapshot
+from dos.model.ids import EntityId
 from dos.model.impact import Estimate
 from dos.model.registry import SeriesRegistry
 from dos.model.telemetry import Float64Array, Role
@@ -199,10 +200,12 @@ def requests(incidents: int, seed: int) -> str:
 def followers(incidents: int, seed: int) -> str:
     """The table of `followers`."""
     said: list[tuple[float, bool]] = []
+    less: list[bool] = []
     played = 0
     while played < incidents and seed < DEVELOPMENT:
         for graph, looks in watched(seed):
             said += predicted(graph, looks)
+            less += asked_for_less(graph, looks)
             played += 1
         seed += 1
     chance, came = np.array([one for one, _ in said]), np.array([one for _, one in said])
@@ -221,11 +224,30 @@ def followers(incidents: int, seed: int) -> str:
                 f"| {low:.0%} to {high:.0%} | {here.sum()} | {chance[here].mean():.1%} "
                 f"| {came[here].mean():.1%} |"
             )
+    right = f"rightly in {sum(less)} of {len(less)} cases"
+    lines.append(f"\nSaid to be merely asked for less, with the root known: {right}.")
     return "\n".join(lines)
 
 
-Looks = Sequence[tuple[Millis, Sequence[Anomaly]]]
-"""The time of each tick of an incident, and what was abnormal then."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One tick of an incident."""
+
+    now: Millis
+    signs: Sequence[Anomaly]
+    """What is abnormal since the fault began."""
+    root: EntityId
+    hurt: frozenset[EntityId]
+    """Who really is slower, fails more or is shorter of something than without the fault."""
+
+    @property
+    def hurting(self) -> list[Anomaly]:
+        """Symptoms: what callers feel, or a resource that is short."""
+        return [one for one in self.signs if hurts(one)]
+
+
+Looks = Sequence[Look]
+"""The ticks of an incident."""
 
 
 def watched(seed: int) -> Iterator[tuple[GraphSnapshot, Looks]]:
@@ -244,13 +266,13 @@ def watched(seed: int) -> Iterator[tuple[GraphSnapshot, Looks]]:
     for _ in range(4):
         fault = some(rng, world, simulation.step_seconds, shortest=180.0, longest=600.0)
         before = set(watch.active)
-        simulation.inject(fault)
+        run = simulation.inject(fault)
         ends = simulation.now + fault.duration * SECOND
-        looks: list[tuple[Millis, Sequence[Anomaly]]] = []
+        looks: list[Look] = []
         while simulation.now < ends:
             watch.tick()
             new = [one for series, one in watch.active.items() if series not in before]
-            looks.append((simulation.now, [one for one in new if hurts(one)]))
+            looks.append(Look(simulation.now, new, fault.target, hurt(simulation, run.id)))
         simulation.clear()
         while simulation.running:
             watch.tick()
@@ -301,18 +323,43 @@ def hurts(anomaly: Anomaly) -> bool:
 
 def predicted(graph: GraphSnapshot, looks: Looks) -> Iterator[tuple[float, bool]]:
     """Chances, said every half minute until a minute before the end, and whether it came."""
-    ill = [{one.entity for one in signs} for _, signs in looks]
+    ill = [{one.entity for one in look.hurting} for look in looks]
     began = next((at for at, one in enumerate(ill) if one), len(looks))
-    last = looks[-1][0]
+    last = looks[-1].now
     asked = -HOUR
     for at in range(began, len(looks)):
-        now, signs = looks[at]
+        now, signs = looks[at].now, looks[at].hurting
         if last - now < MINUTE or now - asked < MINUTE / 2:
             continue
         asked = now
         later = set().union(*ill[at + 1 :])
         for entity, risk in risks(ill[at], graph, signs, now).items():
             yield risk.chance, entity in later
+
+
+def hurt(simulation: Simulation, run: str) -> frozenset[EntityId]:
+    """Services with which something is wrong because of the fault, by the simulator's own marks."""
+    last, without = simulation.last, simulation.without(run)
+    if last is None or without is None:
+        return frozenset()
+    flow = last.flow
+    wrong = flow.answers.latency > 1.25 * without.answers.latency
+    wrong |= flow.answers.errors > without.answers.errors + 0.01
+    wrong |= (flow.cpu > without.cpu + 0.1) | (flow.memory > without.memory + 0.1)
+    wrong |= flow.disk > without.disk + 0.1
+    services = simulation.physics.services
+    return frozenset(services[place].id for place in np.flatnonzero(wrong).tolist())
+
+
+def asked_for_less(graph: GraphSnapshot, looks: Looks) -> Iterator[bool]:
+    """Of each entity that is said to be merely asked for less, whether nothing is wrong there."""
+    seen: set[EntityId] = set()
+    for look in looks:
+        abnormal = {one.entity for one in look.signs}
+        for entity in asked_less(abnormal, look.root, graph, look.signs):
+            if entity not in seen:
+                seen.add(entity)
+                yield entity not in look.hurt
 
 
 # -------------------------------------------------------------------------------------- worlds

@@ -97,8 +97,9 @@ class Diagnosis:
         )
         cause = replace(cause, ranked=tuple(_with_lines(one, mine, now) for one in cause.ranked))
         title = f"{root}: probable cause of trouble" if root else incident.title
-        if root and len(incident.entities) > 1:
-            title = f"{root}: probable cause of trouble in {len(incident.entities)} services"
+        troubled = sum(one.abnormal for one in impact.affected)
+        if root and troubled > 1:
+            title = f"{root}: probable cause of trouble in {troubled} services"
         return replace(incident, root_cause=cause, impact=impact, title=title)
 
     def closing(

@@ -10,7 +10,7 @@ What cannot be told is said, with why, in `Impact.unknown`; nothing is made up f
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dos.impact.base import ImpactConfig
 from dos.impact.radius import (
@@ -54,14 +54,11 @@ def assess(
         root: The probable root cause, from which distances are counted; None when not known.
         graph: The dependency graph at this time.
         config: Business weights, objectives and thresholds.
-        anomalies: The active anomalies of these entities. With them the severity knows whether
-            users feel it (errors, latency, availability) and says by how much, and who is merely
-            asked for less; without them every abnormal entity counts as felt.
-        telemetry: Samples of the entry points and of the entities with objectives. Without them
-            requests and error budgets are not known.
+        anomalies: The active anomalies of these entities: whether users feel it, and who is
+            merely asked for less. Without them every abnormal entity counts as felt.
+        telemetry: Samples of the entry points and of the entities with objectives.
         spent: What of the error budgets was spent before these samples, by name of the objective.
-        before: What was said of the incident before: who was merely asked for less and shows
-            nothing any more is still not held to have been abnormal.
+        before: What was said of the incident before, of which some still holds.
 
     Returns:
         The impact; its `score` counts an abnormal entity with its whole weight and one that only
@@ -80,9 +77,7 @@ def assess(
     everybody = {entity.id for entity in graph.entities} | reached | less.keys()
     score, predicted = _scores(affected, everybody, config)
     nearest = sorted(entry_points, key=lambda one: (distance[one], one))[:MOST_ENTRIES]
-    entries = _entries(nearest, graph, telemetry, config) if telemetry is not None else ()
-    slos = _slos(reached, telemetry, spent or {}, config)
-    totals = Totals.of(entries)
+    met = _met(nearest, reached, graph, telemetry, spent, config)
     severity, reasons = judge(
         affected=affected,
         entry_points=entry_points,
@@ -90,27 +85,17 @@ def assess(
         entities=len(everybody),
         anomalies=[one for one in anomalies if one.entity not in less],
         config=config.severity,
-        measures=measures_of(score, entries, totals, slos, config),
+        measures=measures_of(score, met.entries, met.totals, met.slos, config),
     )
-    reasons += requests_said(entries, totals, config)
-    reasons += slos_said(slos)
-    reasons += forecast_of(affected, predicted)
     found = Impact(
         severity=severity,
         score=score,
         affected=affected,
         entry_points=entry_points,
-        reasons=reasons,
+        reasons=(*reasons, *met.said(config), *forecast_of(affected, predicted)),
         predicted=predicted,
-        entries=entries,
-        failed=totals.failed,
-        slowed=totals.slowed,
-        users=totals.users,
-        revenue=totals.revenue,
-        slos=slos,
-        unknown=_unknown(entry_points, entries, slos, telemetry),
     )
-    return _with_earlier(found, before, config)
+    return _with_earlier(_with(found, met, telemetry), before, config)
 
 
 def tally(
@@ -130,34 +115,60 @@ def tally(
         telemetry: Samples from before the incident until it was over.
         spent: As for `assess`.
     """
-    entries = _entries(impact.entry_points[:MOST_ENTRIES], graph, telemetry, config)
-    totals = Totals.of(entries)
     reached = {one.entity for one in impact.affected if one.standing is not Standing.ASKED_LESS}
-    slos = _slos(reached, telemetry, spent or {}, config)
-    outdated = {
-        *requests_said(impact.entries, Totals.of(impact.entries), config),
-        *slos_said(impact.slos),
-        *forecast_of(impact.affected, impact.predicted or 0.0),
-    }
+    nearest = impact.entry_points[:MOST_ENTRIES]
+    met = _met(nearest, reached, graph, telemetry, spent, config)
+    before = _Met(impact.entries, Totals.of(impact.entries), impact.slos)
+    outdated = {*before.said(config), *forecast_of(impact.affected, impact.predicted or 0.0)}
     kept = tuple(reason for reason in impact.reasons if reason not in outdated)
-    found = replace(
-        impact,
-        reasons=(*kept, *requests_said(entries, totals, config), *slos_said(slos)),
-        entries=entries,
-        failed=totals.failed,
-        slowed=totals.slowed,
-        users=totals.users,
-        revenue=totals.revenue,
-        slos=slos,
-        unknown=_unknown(impact.entry_points, entries, slos, telemetry),
-    )
-    return _with_earlier(found, impact, config)
+    found = replace(impact, reasons=(*kept, *met.said(config)))
+    return _with_earlier(_with(found, met, telemetry), impact, config)
 
 
 def entry_points_of(graph: GraphSnapshot, config: ImpactConfig) -> set[EntityId]:
     """Where users come in: gateways, callers that nobody calls, and what the configuration says."""
     gateways = {entity.id for entity in graph.entities if entity.kind is EntityKind.GATEWAY}
     return gateways | set(graph.entry_points()) | {EntityId(one) for one in config.entry_points}
+
+
+@dataclass(frozen=True, slots=True)
+class _Met:
+    """What users met, and what it did to error budgets."""
+
+    entries: tuple[EntryImpact, ...]
+    totals: Totals
+    slos: tuple[SloStatus, ...]
+
+    def said(self, config: ImpactConfig) -> tuple[str, ...]:
+        """The same as sentences."""
+        return (*requests_said(self.entries, self.totals, config), *slos_said(self.slos))
+
+
+def _met(
+    nearest: Sequence[EntityId],
+    reached: Collection[EntityId],
+    graph: GraphSnapshot,
+    telemetry: Telemetry | None,
+    spent: Mapping[str, Spent] | None,
+    config: ImpactConfig,
+) -> _Met:
+    entries = _entries(nearest, graph, telemetry, config) if telemetry is not None else ()
+    slos = _slos(reached, telemetry, spent or {}, config)
+    return _Met(entries, Totals.of(entries), slos)
+
+
+def _with(impact: Impact, met: _Met, telemetry: Telemetry | None) -> Impact:
+    """`impact` with what users met."""
+    return replace(
+        impact,
+        entries=met.entries,
+        failed=met.totals.failed,
+        slowed=met.totals.slowed,
+        users=met.totals.users,
+        revenue=met.totals.revenue,
+        slos=met.slos,
+        unknown=_unknown(impact.entry_points, met.entries, met.slos, telemetry),
+    )
 
 
 def entities_to_read(
@@ -206,9 +217,10 @@ def _still(
         return {}
     showing = {one.entity for one in anomalies} | set(less)
     return {
-        one.entity: one.reason
+        one.entity: f"{one.entity} was only asked for less, and shows nothing any more."
         for one in before.affected
-        if one.standing is Standing.ASKED_LESS
+        if one.standing is not None
+        and not one.abnormal
         and one.entity in abnormal
         and one.entity not in showing
         and one.entity != root

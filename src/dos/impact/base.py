@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dos.kit.duration import Duration
 from dos.model.impact import Severity, SloKind
 
-_MOST = 1e9
+_MOST = 1_000_000_000
 """Weights beyond this are a slip."""
 LEVELS = tuple(Severity)
 """The worst first."""

@@ -149,6 +149,15 @@ def test_who_was_asked_for_less_and_is_normal_again_was_never_abnormal() -> None
     )
 
 
+def test_who_was_asked_for_less_stays_so_even_when_it_is_at_risk() -> None:
+    """stock gets less from shop, and uses db, which has a trouble of its own."""
+    signs = [ILL, sign("db", Role.SATURATION)]
+    before = judged([*signs, LESS], "shop")
+    assert standing(before)["stock"] is Standing.AT_RISK
+    later = judged(signs, "shop", before=before, also=("stock",))
+    assert not next(one for one in later.affected if one.entity == "stock").abnormal
+
+
 def test_trouble_is_passed_on_along_calls_and_less_likely_with_each() -> None:
     found = risks([EntityId("db")], graph(), [sign("db", Role.ERRORS)], Millis(0))
     share, _ = FOLLOWS[Symptom.FAILING]
