@@ -23,6 +23,7 @@ from dos.model.telemetry import MetricBatch, Role, Series, SeriesSpec
 from dos.rca.base import Ranker
 from dos.rca.case import Case
 from dos.testing.detectors import bytes_of, check_detector
+from dos.testing.rankers import check_ranker
 from dos.testing.sources import check_source
 from tests.docs.pages import ROOT, blocks
 
@@ -102,6 +103,11 @@ def test_the_detector_keeps_the_contract_and_its_example_holds() -> None:
     plugin = load("dos.detect.detectors", "plain_ewma")
     assert said
     assert int(said[1]) == bytes_of(plugin.build(plugin.config()))
+
+
+def test_the_ranker_keeps_the_contract_and_its_example_holds() -> None:
+    check_ranker(load("dos.rca.rankers", "earliest"))
+    assert doctest.testmod(sys.modules[PLUGINS["add-a-ranker"]], raise_on_error=True).attempted > 2
 
 
 def test_the_ranker_blames_who_moved_first() -> None:

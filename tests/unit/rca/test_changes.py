@@ -36,9 +36,9 @@ def chance(case: Case, entity: str, **keys: object) -> float:
 
 
 def test_the_probability_is_the_share_of_all_rates() -> None:
-    rate = 0.1 / 180.0 * np.exp(-60.0 / 180.0)
-    wanted = rate / (rate + 2.0 / 86_400.0)
-    case = story(*SLOW, changes=[change("payment", 60.0)])
+    rate = 0.1 / 60.0 * np.exp(-30.0 / 60.0)
+    wanted = rate / (rate + 10.0 / 86_400.0)
+    case = story(*SLOW, changes=[change("payment", 30.0)])
     cause = concluded("changes", case)
     assert cause.ranked[0].score == pytest.approx(wanted)
     assert cause.ranked[0].probability <= wanted

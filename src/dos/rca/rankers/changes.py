@@ -49,13 +49,13 @@ class Config(BaseModel):
 
     hypotheses: int = Field(default=6, ge=1, le=20, description="Most hypotheses to give.")
     lag: float = Field(
-        default=180.0, gt=0, description="Mean seconds until a harmful change shows its harm."
+        default=60.0, gt=0, description="Mean seconds until a harmful change shows its harm."
     )
     window: float = Field(
         default=1800.0, gt=0, description="Seconds before the trouble that are looked at."
     )
     spontaneous: float = Field(
-        default=2.0, gt=0, description="Incidents a day that follow no change."
+        default=10.0, gt=0, description="Incidents a day, small ones too, that follow no change."
     )
 
 
