@@ -11,6 +11,10 @@ and saturation and from those of its callees. What differs: a series has at most
 those it correlates with best and never more than a third of its samples, and the regression has a
 ridge of 0.001, because least squares on more parents than samples explains anything; without a
 call graph only metrics of the entity itself are parents.
+
+AC@1/AC@3/Avg@5, metrics only: Sock Shop 0.68/0.82/0.82, Nezha 0.55/0.77/0.78, OpenNetAI part a
+0.57/0.70/0.69, PetShop 0.50/0.96/0.87. Published for the ten test cases of PetShop's latency: AC@1
+0.60, and 0.20 when run again; here 0.30.
 """
 
 from __future__ import annotations
