@@ -8,6 +8,7 @@ from itertools import islice
 import pytest
 
 from dos.app import state, wiring
+from dos.app.analyze import analyze
 from dos.app.pipeline import Pipeline
 from dos.app.settings import Settings
 from dos.evaluate.backtest.inject import injected
@@ -17,6 +18,8 @@ from dos.model.ids import EntityId
 from dos.model.impact import Impact, SloKind
 from dos.model.incident import IncidentState
 from tests.unit.app import played
+from tests.unit.app.test_backend import calm as calm_values
+from tests.unit.app.test_backend import faulty, posted
 from tests.unit.evaluate.test_inject import calm
 
 GATE = EntityId("api-gateway")
@@ -153,3 +156,14 @@ def test_blocks_that_are_skimmed_keep_the_same_books() -> None:
     assert books[0].dump() == books[1].dump()
     spent = books[0].spent()["web availability"]
     assert spent.requests.sum() == pytest.approx(100.0 * spent.seconds.sum(), rel=0.05)
+
+
+def test_posted_trouble_says_who_is_affected() -> None:
+    """Of latency alone nobody can tell how many requests there are, and that is said."""
+    found = analyze(played.settings(), posted(faulty())).impact
+    assert found is not None
+    assert {one.entity for one in found.affected if one.abnormal} == {"web", "shop", "db"}
+    assert found.entry_points == ("web",)
+    assert found.failed is None
+    assert found.unknown == ("web: no series says how many requests there are.",)
+    assert analyze(played.settings(), posted(calm_values())).impact is None
