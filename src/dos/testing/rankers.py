@@ -18,10 +18,10 @@ import numpy as np
 
 from dos.kit.clock import SECOND, Millis
 from dos.kit.plugins import Plugin, load
-from dos.model.change import Change
+from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity
 from dos.model.graph import Edge, GraphSnapshot
-from dos.model.ids import EntityId
+from dos.model.ids import ChangeId, EntityId
 from dos.model.logs import LogSignal
 from dos.model.rootcause import RootCause
 from dos.model.telemetry import Float64Array, Role, SeriesSpec
@@ -287,7 +287,7 @@ def strange_cases() -> dict[str, Case]:
 
 
 def _trouble() -> Case:
-    """Payment burns CPU and is slow, those who call it wait."""
+    """Payment was deployed, burns CPU and is slow; those who call it wait."""
     return story(
         ("payment", "cpu", 2.5, 0),
         ("payment", "self_seconds", 9.0, 0),
@@ -296,6 +296,24 @@ def _trouble() -> Case:
         ("orders", "latency_p95", 3.5, 1),
         ("frontend", "latency_p95", 3.0, 3),
         ("frontend", "error_ratio", 20.0, 4),
+        changes=[
+            _change("payment", 40, ChangeKind.DEPLOY),
+            _change("orders", 200, ChangeKind.CONFIG),
+            _change("users-db", 200, ChangeKind.SCALE),
+            _change("users-db", 1500, ChangeKind.SCALE),
+            _change(None, 100, ChangeKind.OTHER),
+            _change("nobody", 50, ChangeKind.FLAG),
+        ],
+    )
+
+
+def _change(entity: str | None, before: int, kind: ChangeKind) -> Change:
+    """A change so many seconds before the trouble."""
+    return Change(
+        id=ChangeId(f"chg-{before}-{kind}"),
+        at=Millis(START - before * SECOND),
+        kind=kind,
+        entity=None if entity is None else EntityId(entity),
     )
 
 
