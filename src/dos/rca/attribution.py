@@ -58,6 +58,7 @@ def unexplained(
         name: np.zeros(len(entities))
         for name in ("latency", "latency_share", "failures", "failures_share")
     }
+    place_of = {entity: at for at, entity in enumerate(entities)}
     baseline, _ = case.windows()
     history = np.where(baseline, case.values, np.nan) - measured.center
     for name, roles in (("latency", _SLOW), ("failures", _FAILING)):
@@ -67,7 +68,7 @@ def unexplained(
                     continue
                 own = _own_change(case, measured, history, table, at, prior_weight)
                 sigmas = own / float(measured.scale[at])
-                place = entities.index(entity)
+                place = place_of[entity]
                 if abs(sigmas) > abs(found[name][place]):
                     found[name][place] = sigmas
                     whole = abs(float(measured.observed[at] - measured.center[at]))

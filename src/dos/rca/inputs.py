@@ -91,6 +91,8 @@ _STATEFUL = {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
 _LATE = 3.0
 """Steps that an onset is later than another before that counts."""
 _SOON = 20 * SECOND
+_SURE = 3.0
+"""Robust sigmas beyond the allowance at which one is half sure of what was measured."""
 _STRONG = 4.0
 """Strengths are divided by it, to be about 1."""
 _CHANGE_FADES = 10 * MINUTE
@@ -111,25 +113,24 @@ class Inputs:
 
 
 def group_of(spec: SeriesSpec) -> int:
-    """Place in `GROUPS`: by words in the name where these say more than the role does."""
+    """Place in `GROUPS`: by role where that is clear, else by words in the name."""
     if ("scope", "self") in spec.labels:
         return 0
     name = spec.metric.lower()
+    if spec.role is Role.LATENCY:
+        return 1
+    if spec.role in {Role.ERRORS, Role.AVAILABILITY}:
+        return 8 if any(word in name for word in _LOST) else 2
     for place, words in _WORDS:
         if any(word in name for word in words):
             return place
     return _OF_ROLE.get(spec.role, len(GROUPS) - 1)
 
 
-_OF_ROLE = {
-    Role.LATENCY: 1,
-    Role.ERRORS: 2,
-    Role.AVAILABILITY: 2,
-    Role.TRAFFIC: 3,
-    Role.SATURATION: 9,
-}
+_OF_ROLE = {Role.TRAFFIC: 3, Role.SATURATION: 9}
+_LOST = ("retrans", "packet_loss", "dropped", "drops", "orphan")
 _WORDS = (
-    (8, ("retrans", "packet_loss", "dropped", "drops", "orphan")),
+    (8, _LOST),
     (10, ("restart",)),
     (11, ("hit_", "hits", "miss", "evict")),
     (1, ("latency", "duration")),
@@ -186,6 +187,8 @@ def _signals(
     n = measured.samples
     size = np.maximum(np.abs(measured.deviation) - DRIFT, 0.0) * np.sqrt(n / (n + SHORT))
     strength = np.log1p(size) / _STRONG
+    # What hardly stands out says little about how much, or since when.
+    sure = size / (size + _SURE)
     upward = (measured.deviation > 0) ^ falls
     cell = owner * len(GROUPS) + group
     shape = count * len(GROUPS)
@@ -202,8 +205,8 @@ def _signals(
     has = best >= 0
     chosen = best[has]
     ratio, lag, change = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    ratio[has] = _ratio(measured, chosen)
-    change[has] = _change_among(case, measured)[chosen]
+    ratio[has] = _ratio(measured, chosen) * sure[chosen]
+    change[has] = _change_among(case, measured, sure)[chosen]
     shown = strength[chosen] > 0
     late = np.tanh((measured.onset[chosen] - onset) / max(_LATE * step_of(case), _SOON)) * shown
     lag[has] = late
@@ -232,9 +235,9 @@ def _among(value: Float64Array, count: int) -> Float64Array:
     return share.ravel()
 
 
-def _change_among(case: Case, measured: Measured) -> Float64Array:
+def _change_among(case: Case, measured: Measured, sure: Float64Array) -> Float64Array:
     """`[series]` change in the series' unit, over the greatest of the same metric anywhere."""
-    moved: Float64Array = np.nan_to_num(np.abs(measured.observed - measured.center))
+    moved: Float64Array = sure * np.nan_to_num(np.abs(measured.observed - measured.center))
     if not moved.size:
         return moved
     _, metric = np.unique([one.metric for one in case.series], return_inverse=True)
@@ -256,14 +259,22 @@ def _ratio(measured: Measured, chosen: Int64Array) -> Float64Array:
 
 
 def _silence(case: Case) -> Float64Array:
-    """`[series]` share of samples that fail to come since the start, against before."""
+    """`[series]` share of samples that fail to come since the start, against before.
+
+    Beyond what the same metric of others misses as well, and as far as they were to be expected.
+    """
     present = np.isfinite(case.values)
     before = case.times < case.start
-    if not before.any() or before.all():
+    if not before.any() or before.all() or not case.series:
         return np.zeros(len(case.series))
     usual, now = present[before].mean(axis=0), present[~before].mean(axis=0)
-    lost: Float64Array = np.where(usual > 0, 1.0 - now / np.maximum(usual, 1e-9), 0.0)
-    return np.clip(lost, 0.0, 1.0)
+    lost = np.where(usual > 0, 1.0 - now / np.maximum(usual, 1e-9), 0.0)
+    _, metric = np.unique([one.metric for one in case.series], return_inverse=True)
+    for one in range(int(metric.max()) + 1):
+        lost[metric == one] -= np.median(lost[metric == one])
+    expected = 1.0 - (1.0 - usual) ** int((~before).sum())
+    silent: Float64Array = np.clip(lost, 0.0, 1.0) * expected
+    return silent
 
 
 def _about(

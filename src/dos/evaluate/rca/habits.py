@@ -257,7 +257,7 @@ def _seldom_asked(case: Case, rng: Random, noise: np.random.Generator) -> Case:
     """Few requests between two samples, or none: what is measured of them is rough, or missing."""
     everybody, values = rng.random() < 0.5, case.values.copy()
     mine = {one for one in case.entities() if everybody or rng.random() < 0.4}
-    usual = rng.uniform(np.log(0.3), np.log(30.0))
+    usual = rng.uniform(np.log(0.7), np.log(50.0))
     asked: dict[EntityId, Float64Array] = {}
     for entity in sorted(mine):
         rate = _traffic_of(case, entity)
@@ -404,7 +404,7 @@ _HOUSES = (
     _House(share=0.18, habits=((1.0, _few_metrics), (0.7, _untold), (0.6, _plain_graph))),
 )
 _HABITS: tuple[tuple[float, _Habit], ...] = (
-    (0.20, _seldom_asked),
+    (0.12, _seldom_asked),
     (0.20, _own_time),
     (0.20, _more_of_the_same),
     (0.35, _astray),

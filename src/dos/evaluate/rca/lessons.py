@@ -39,7 +39,7 @@ KIND_OF = {
     FaultType.NETWORK_LATENCY: FaultKind.NETWORK,
     FaultType.PACKET_LOSS: FaultKind.NETWORK,
     FaultType.ERROR_RATE: FaultKind.CODE,
-    FaultType.CASCADING_FAILURE: FaultKind.TRAFFIC,
+    FaultType.CASCADING_FAILURE: FaultKind.CPU,
     FaultType.DEPLOY_REGRESSION: FaultKind.DEPLOY,
     FaultType.CONFIG_CHANGE: FaultKind.CONFIGURATION,
     FaultType.FEATURE_FLAG: FaultKind.CONFIGURATION,

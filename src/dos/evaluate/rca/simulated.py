@@ -187,7 +187,7 @@ def _incident(
         while looks and seen is not None and ship.now - seen >= looks[0] * SECOND:
             age = looks.pop(0)
             if not waiting:
-                yield _looked_at(ship, rng, truths, began, seen, seed, age)
+                yield _looked_at(ship, rng, truths, began=began, seen=seen, seed=seed, age=age)
     simulation.clear()
     # Until queues are drained and caches are warm again.
     rest = max(round(rng.uniform(180.0, 420.0) / step), 8)
@@ -249,6 +249,7 @@ def _looked_at(
     ship: _Ship,
     rng: Random,
     truths: tuple[Truth, ...],
+    *,
     began: Millis,
     seen: Millis,
     seed: int,

@@ -13,7 +13,7 @@ from random import Random
 
 import numpy as np
 
-from dos.kit.clock import Millis
+from dos.kit.clock import MINUTE, Millis
 from dos.model.graph import EdgeKind
 from dos.model.ids import EntityId
 from dos.model.rootcause import FaultKind
@@ -27,6 +27,7 @@ _KINDS = (
     ("disk", FaultKind.DISK),
     ("network", FaultKind.NETWORK),
 )
+_LATE = 2 * MINUTE
 _HISTORY = 15
 """Healthy samples that are needed before the stress."""
 
@@ -47,7 +48,9 @@ def stressed(case: Case, rng: Random) -> Stressed | None:
         case: Of the simulator: samples before its start are healthy.
         rng: Which entity, which resource, how much.
     """
-    healthy = int(np.searchsorted(case.times, case.start)) - 1
+    # What is said to be the start may be late.
+    step = float(np.median(np.diff(case.times))) if len(case.times) > 1 else 0.0
+    healthy = int(np.searchsorted(case.times, case.start - max(_LATE, 2 * step))) - 1
     first = round(healthy * rng.uniform(0.6, 0.95))
     last = min(healthy, first + rng.randint(2, 40))
     if first < _HISTORY or last - first < 2:
