@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from dos.kit.clock import MINUTE
 from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Int64Array, Role, SeriesSpec
+from dos.rca.above import total_above
 from dos.rca.case import Case
 from dos.rca.measure import DRIFT, Measured
 
@@ -268,13 +269,11 @@ def _what_matters(case: Case, unrelated: float) -> dict[str, float]:
 
 def _dependents(case: Case, place: dict[EntityId, int], symptom: Float64Array) -> Float64Array:
     """`[entity]` share of everybody else's symptoms that shows in those who depend on it."""
-    covered = np.zeros(len(place))
-    for entity, i in place.items():
-        users = case.graph.dependents(entity) if case.graph else ()
-        above = [place[e] for e in users if e in place and e != entity]
-        others = symptom.sum() - symptom[i]
-        covered[i] = symptom[above].sum() / others if others > 0 else 0.0
-    return covered
+    if case.graph is None:
+        return np.zeros(len(place))
+    others = symptom.sum() - symptom
+    above = total_above(case.graph, place, symptom)
+    return np.where(others > 0, above / np.where(others > 0, others, 1.0), 0.0)
 
 
 def _changed(case: Case, entity: EntityId, onset: int) -> int | None:

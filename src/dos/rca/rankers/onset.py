@@ -163,18 +163,20 @@ def _first(review: Review, begun: _Begun) -> Float64Array:
     An entity has begun by the time t unless none of its series has: 1 - product of 1 - q F(t),
     over its series, each really abnormal with probability q and begun by then with F(t).
     """
-    count = len(review.entities)
+    first: Float64Array = np.zeros(len(review.entities))
     if not begun.series.size:
-        return np.zeros(count)
+        return first
     grid = _grid(begun)
     scale = begun.error * _LOGISTIC
     by_then = begun.real / (1.0 + np.exp(np.clip((begun.at - grid[:, None]) / scale, -700, 700)))
-    # Log of the probability that an entity has not begun yet, [point, entity].
-    waiting = np.zeros((len(grid), count))
-    np.add.at(waiting.T, review.owner[begun.series], np.log1p(-by_then.T))
+    owner = review.owner[begun.series]
+    order = np.argsort(owner, kind="stable")
+    entities, start = np.unique(owner[order], return_index=True)
+    # Log of the probability that an entity has not begun yet, [point, one of entities].
+    waiting = np.add.reduceat(np.log1p(-by_then[:, order]), start, axis=1)
     others = waiting.sum(axis=1, keepdims=True) - waiting
     begins = np.exp(waiting[:-1]) * -np.expm1(waiting[1:] - waiting[:-1])
-    first: Float64Array = (begins * np.exp((others[:-1] + others[1:]) / 2)).sum(axis=0)
+    first[entities] = (begins * np.exp((others[:-1] + others[1:]) / 2)).sum(axis=0)
     # What the sum misses between points: the whole is known exactly.
     whole, total = -np.expm1(waiting[-1].sum()), first.sum()
     return first * (whole / total) if total > 0 else first
