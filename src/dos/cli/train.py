@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dos.cli.output import err, out
+from dos.cli.output import out
+from dos.cli.train_door import command_of, progress_bars, require_torch
 from dos.cli.train_rca import rca
-from dos.kit.errors import PermanentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -191,26 +190,6 @@ def _about_series(seed: int, size: float) -> str:
     )
 
 
-def command_of(words: list[str]) -> str:
-    """What makes the model again, without the place where it was put."""
-    kept = [
-        "DIR" if before == "--out" else word
-        for before, word in zip(["", *words], words, strict=False)
-    ]
-    return " ".join(["dos train", *kept])
-
-
-def require_torch(*also: str) -> None:
-    """Say what to install before minutes have gone by.
-
-    Raises:
-        PermanentError: torch is not installed.
-    """
-    if any(find_spec(name) is None for name in ("torch", "safetensors", *also)):
-        msg = "Training needs torch."
-        raise PermanentError(msg, remedy="Install it: pip install 'dependency-ops-sentinel[ml]'.")
-
-
 def _series(
     history: Path | None, seed: int, size: float, report: Callable[[TrainProgress], None]
 ) -> tuple[list[Float64Array], str]:
@@ -245,31 +224,6 @@ def _windows(model: Model, series: list[Float64Array], history: Path | None, siz
         return max(200, round(usual * size))
     samples = sum(len(one) for one in series)
     return min(usual, max(200, round(samples / _SAMPLES_EACH * usual / 400_000)))
-
-
-def progress_bars() -> Progress:
-    """A bar on standard error, where somebody looks."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = err()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
 
 
 def _reporter(progress: Progress) -> Callable[[TrainProgress | VoteProgress], None]:

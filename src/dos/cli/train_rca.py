@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dos.cli.output import out
+from dos.cli.train_door import command_of, progress_bars, require_torch
 
 if TYPE_CHECKING:
-    from dos.rca.training import TrainedGraph
+    from dos.evaluate.rca.lessons import RcaLessons
+    from dos.ml.trainer import FitProgress
+    from dos.rca.examples import Example
+    from dos.rca.training import GraphTraining, TrainedGraph
 
 _VOYAGES = 800
 
@@ -37,7 +41,7 @@ def rca(  # noqa: PLR0913  each parameter is an option of the command line
         str | None,
         typer.Option(metavar="MODEL", help="A model to go on from, by name or folder."),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="At most.", min=1, max=1000)] = 12,
+    epochs: Annotated[int, typer.Option(help="At most.", min=1, max=1000)] = 8,
     seed: Annotated[int, typer.Option(help="Of weights and order.", min=0)] = 0,
     jobs: Annotated[int, typer.Option(help="Processes that simulate.", min=1, max=256)] = 1,
     threads: Annotated[int, typer.Option(help="Of torch.", min=1, max=256)] = 1,
@@ -49,46 +53,54 @@ def rca(  # noqa: PLR0913  each parameter is an option of the command line
     it, and from nothing else unless --cases says so. Worlds that it did not learn from stop the
     training and calibrate what it says.
     """
-    from dataclasses import replace
-
-    from dos.cli.train import command_of, progress_bars, require_torch
-    from dos.evaluate.rca.lessons import FIRST_SEED, RcaLessons, confirmed, rca_lessons
-    from dos.kit.clock import SystemClock
-    from dos.ml.card import find
-
     require_torch("torch_geometric")
-    from dos.rca.training import GraphTraining, train_graph
+    from dos.evaluate.rca.lessons import RcaLessons, confirmed
+    from dos.ml.card import find
+    from dos.ml.trainer import FitOptions
+    from dos.rca.training import GraphTraining, usual_fit
+
+    usual = usual_fit()
+    fit = FitOptions(
+        epochs=epochs,
+        batch=usual.batch,
+        rate=usual.rate,
+        decay=usual.decay,
+        patience=usual.patience,
+        seed=seed,
+        device=device,
+    )
+    own = [example for folder in cases or () for example in confirmed(folder)]
+    options = GraphTraining(
+        out=out_,
+        base=find(base) if base else None,
+        threads=threads,
+        fit=fit,
+        data=f"dos.evaluate.rca.lessons: {voyages} voyages"
+        + (f", and {len(own)} recorded cases" if own else ""),
+        command=command_of(sys.argv[2:]),
+    )
+    _tell(_trained(RcaLessons(voyages=voyages, jobs=jobs), own, options), out_)
+
+
+def _trained(lessons: RcaLessons, own: list[Example], options: GraphTraining) -> TrainedGraph:
+    """Simulate and train, with bars."""
+    from dos.evaluate.rca.lessons import rca_lessons
+    from dos.kit.clock import SystemClock
+    from dos.rca.training import train_graph
 
     clock = SystemClock()
     began = clock.monotonic()
-    own = [example for folder in cases or () for example in confirmed(folder)]
     with progress_bars() as bars:
-        task = bars.add_task("incidents", total=1.0)
-        lessons = rca_lessons(
-            RcaLessons(voyages=voyages, jobs=jobs),
-            lambda share: bars.update(task, completed=share),
-        )
+        incidents = bars.add_task("incidents", total=1.0)
+        learned = rca_lessons(lessons, lambda share: bars.update(incidents, completed=share))
         hours = (clock.monotonic() - began) / 3600
-        task = bars.add_task("training", total=1.0)
-        options = GraphTraining(
-            out=out_,
-            base=find(base) if base else None,
-            threads=threads,
-            data=f"dos.evaluate.rca.lessons: {voyages} voyages from seed {FIRST_SEED}"
-            + (f", and {len(own)} recorded cases" if own else ""),
-            command=command_of(sys.argv[2:]),
-        )
-        trained = train_graph(
-            [*own, *lessons],
-            replace(options, fit=replace(options.fit, epochs=epochs, seed=seed, device=device)),
-            lambda now: bars.update(
-                task,
-                completed=now.share,
-                description=f"training, epoch {now.epoch}, loss {now.loss:.3f}",
-            ),
-            hours=hours,
-        )
-    _tell(trained, out_)
+        training = bars.add_task("training", total=1.0)
+
+        def report(now: FitProgress) -> None:
+            words = f"training, epoch {now.epoch}, loss {now.loss:.3f}"
+            bars.update(training, completed=now.share, description=words)
+
+        return train_graph([*own, *learned], options, report, hours=hours)
 
 
 def _tell(trained: TrainedGraph, folder: Path) -> None:

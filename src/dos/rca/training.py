@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from dos.kit.clock import Clock, SystemClock
 from dos.kit.errors import PermanentError
-from dos.ml.card import MODEL, WEIGHTS, ModelCard, Training, write_card
+from dos.ml.card import MODEL, WEIGHTS, ModelCard, Training, digest_of, read_card, write_card
 from dos.ml.export import AGREEMENT, restore
 from dos.ml.runtime import Served
 from dos.ml.trainer import FitOptions, FitProgress, Fitted, fit, seeded
@@ -46,6 +46,11 @@ _VALIDATED, _CALIBRATED = 0.06, 0.10
 _OPSET = 18
 
 
+def usual_fit() -> FitOptions:
+    """How the network that comes with DOS is trained."""
+    return FitOptions(epochs=8, batch=48, rate=3e-3, decay=1e-2, patience=4)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphTraining:
     """What to train, and how."""
@@ -57,9 +62,7 @@ class GraphTraining:
     """Numbers of a head."""
     layers: int = 3
     dropout: float = 0.05
-    fit: FitOptions = field(
-        default_factory=lambda: FitOptions(epochs=12, batch=48, rate=3e-3, decay=1e-2, patience=4)
-    )
+    fit: FitOptions = field(default_factory=usual_fit)
     base: Path | None = None
     """A model to go on from."""
     threads: int = 1
@@ -113,7 +116,22 @@ def train_graph(
     said = say(network, parts.calibrate)
     temperature = fit_temperature(said)
     verdicts = [one.at(temperature) for one in said]
-    card = ModelCard(
+    card = _card(network, options, parts, fitted, hours + (clock.monotonic() - began) / 3600)
+    card = card.model_copy(
+        update={
+            "fitted": {"temperature": temperature, "share": fit_share(verdicts)},
+            "figures": {"validation_loss": round(fitted.loss, 4), **figures_of(verdicts)},
+        }
+    )
+    _export(network, options.out, card, parts.calibrate[:64])
+    return TrainedGraph(card=read_card(options.out), fitted=fitted)
+
+
+def _card(
+    network: nn.Module, options: GraphTraining, parts: Parts, fitted: Fitted, hours: float
+) -> ModelCard:
+    """All but what calibration says."""
+    return ModelCard(
         name=options.name,
         version=VERSION,
         about="GATv2 network that ranks the entities of an incident by how probably they caused "
@@ -134,20 +152,17 @@ def train_graph(
             epochs=len(fitted.validation),
             seed=options.fit.seed,
             device=options.fit.device,
-            hours=round(hours + (clock.monotonic() - began) / 3600, 3),
+            hours=round(hours, 3),
             torch=str(torch.__version__),
-            base=None,
+            base=None if options.base is None else digest_of(options.base / MODEL),
         ),
-        fitted={"temperature": temperature, "share": fit_share(verdicts)},
-        figures={"validation_loss": round(fitted.loss, 4), **figures_of(verdicts)},
+        figures={},
         limits=[
             "Learned from simulated systems: on others it is less sure than it says.",
-            "Knows what the first metrics of a kind show, not what they are about.",
+            "Told of metrics by kind, not by what they mean in a system.",
         ],
         sha256={},
     )
-    _export(network, options.out, card, parts.calibrate[:64])
-    return TrainedGraph(card=card, fitted=fitted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
