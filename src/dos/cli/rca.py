@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
     from rich.console import RenderableType
 
+    from dos.app.recall import Recalled
     from dos.app.settings import Settings
+    from dos.cli.rca_report import ExplainReport, TrueCause
     from dos.evaluate.cases import Truth
+    from dos.kit.clock import Millis
+    from dos.model.rootcause import RootCause
     from dos.rca.base import EntityScores, Ranker
 
 app = typer.Typer(
@@ -111,39 +115,53 @@ def explain(
     would tell the leading hypotheses apart, and without which kind of information another would
     lead. Nothing of the running DOS is changed.
     """
-    import asyncio
-
-    from dos.app.recall import recall
-    from dos.cli.rca_remote import recall_from
-    from dos.cli.rca_report import EXPLAIN_REPORT, ExplainReport, Resting, render_explain
+    from dos.cli.rca_report import EXPLAIN_REPORT, render_explain
     from dos.cli.view_format import signs_for
     from dos.kit import log
-    from dos.model.ids import IncidentId
-    from dos.rca.missing import missing, rests_on
 
     log.configure("warning")
     settings = _settings(config)
     name, chosen = _ranker(ranker, keys or [], settings)
+    recalled = _recalled(incident, server, config, settings, until)
+    report = _explained(recalled, name, chosen)
+    console = out()
+    _show(report, EXPLAIN_REPORT, json, lambda: render_explain(report, signs_for(console)))
+
+
+def _recalled(
+    incident: str, server: str | None, config: Path | None, settings: Settings, until: str | None
+) -> Recalled:
+    """The incident as a case, from files or from the running DOS."""
+    import asyncio
+
+    from dos.app.recall import recall
+    from dos.cli.rca_remote import recall_from
+    from dos.model.ids import IncidentId
+
     identity, end = IncidentId(incident), None if until is None else _moment(until)
-    recalled = (
-        recall_from(server, config, settings, identity, end)
-        if server is not None
-        else asyncio.run(recall(settings, identity, end))
-    )
-    case, told = recalled.case, recalled.incident.root_cause
-    cause = chosen.rank(case)
-    same = None if told is None else _leader(told) == _leader(cause)
-    report = ExplainReport(
-        incident=identity,
-        title=recalled.incident.title,
+    if server is not None:
+        return recall_from(server, config, settings, identity, end)
+    return asyncio.run(recall(settings, identity, end))
+
+
+def _explained(recalled: Recalled, name: str, chosen: Ranker) -> ExplainReport:
+    """What is said of it now, beside what was told, and what would change it."""
+    from dos.cli.rca_report import ExplainReport, Resting
+    from dos.rca.missing import missing, rests_on
+
+    case, incident = recalled.case, recalled.incident
+    cause, told = chosen.rank(case), incident.root_cause
+    return ExplainReport(
+        incident=incident.id,
+        title=incident.title,
         ranker=name,
-        began_at=recalled.incident.began_at,
+        began_at=incident.began_at,
         at=case.end,
         entities=len(case.entities()),
         series=len(case.series),
         told=told,
         root_cause=cause,
-        same=same,
+        same=None if told is None else _leader(told) == _leader(cause),
         missing=missing(case, cause),
         rests_on=tuple(
             Resting(
@@ -155,8 +173,6 @@ def explain(
             for one in rests_on(case, chosen.rank)
         ),
     )
-    console = out()
-    _show(report, EXPLAIN_REPORT, json, lambda: render_explain(report, signs_for(console)))
 
 
 def _settings(config: Path | None) -> Settings:
@@ -196,7 +212,7 @@ def _ranker(name: str | None, keys: list[str], settings: Settings) -> tuple[str,
     return chosen, ranker
 
 
-def _truth(truth: Truth, scores: EntityScores) -> Any:
+def _truth(truth: Truth, scores: EntityScores) -> TrueCause:
     from dos.cli.rca_report import TrueCause
     from dos.evaluate.score import place_of
 
@@ -208,11 +224,11 @@ def _truth(truth: Truth, scores: EntityScores) -> Any:
     )
 
 
-def _leader(cause: Any) -> str | None:
+def _leader(cause: RootCause) -> str | None:
     return cause.top.entity if cause.top is not None else None
 
 
-def _moment(text: str) -> Any:
+def _moment(text: str) -> Millis:
     from dos.kit.clock import from_rfc3339
 
     try:
