@@ -77,7 +77,10 @@ async def recall(
     )
     if not len(case.times):
         msg = f"No samples are kept of the time of {incident_id}."
-        remedy = "The newest minutes are still with the running DOS: ask it with --server."
+        remedy = (
+            "The newest minutes are still with the running DOS: ask it with --server. What is "
+            "older than history.segments.retention is gone."
+        )
         raise PermanentError(msg, remedy=remedy)
     return Recalled(incident=incident, case=case)
 
