@@ -39,7 +39,11 @@ class Ranker(Protocol):
     """Ranks the entities of a case by how probably they caused it; built as `build(config)`."""
 
     def score(self, case: Case) -> EntityScores:
-        """Every entity that has series, scored."""
+        """Every entity that has series, scored.
+
+        A ranker may also score those that only the graph knows: a third party that nobody measures
+        can be the cause.
+        """
         ...
 
     def rank(self, case: Case) -> RootCause:

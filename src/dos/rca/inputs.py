@@ -93,7 +93,7 @@ _LATE = 3.0
 _SOON = 20 * SECOND
 _SURE = 3.0
 """Robust sigmas beyond the allowance at which one is half sure of what was measured."""
-_STRONG = 4.0
+STRONG = 4.0
 """Strengths are divided by it, to be about 1."""
 _CHANGE_FADES = 10 * MINUTE
 _CHANGE_WINDOW = 60 * MINUTE
@@ -186,7 +186,7 @@ def _signals(
     falls = np.array([spec.role is Role.AVAILABILITY for spec in case.series], np.bool_)
     n = measured.samples
     size = np.maximum(np.abs(measured.deviation) - DRIFT, 0.0) * np.sqrt(n / (n + SHORT))
-    strength = np.log1p(size) / _STRONG
+    strength = np.log1p(size) / STRONG
     # What hardly stands out says little about how much, or since when.
     sure = size / (size + _SURE)
     upward = (measured.deviation > 0) ^ falls
@@ -290,14 +290,14 @@ def _about(
         out[mine, column["explained"]] = found.explained
         out[mine, column["dependents"]] = found.dependents
         out[mine, column["score"]] = found.score / max(float(found.score.max()), 1.0)
-        out[mine, column["score_log"]] = np.log1p(np.maximum(found.score, 0.0)) / _STRONG
-        out[mine, column["resource"]] = found.resource / _STRONG
-        out[mine, column["symptom"]] = found.symptom / _STRONG
+        out[mine, column["score_log"]] = np.log1p(np.maximum(found.score, 0.0)) / STRONG
+        out[mine, column["resource"]] = found.resource / STRONG
+        out[mine, column["symptom"]] = found.symptom / STRONG
         for name, size, share in (
             ("latency", np.maximum(own.latency, 0.0), own.latency_share),
             ("failures", np.abs(own.failures), own.failures_share),
         ):
-            out[mine, column[f"own_{name}"]] = np.log1p(size) / _STRONG
+            out[mine, column[f"own_{name}"]] = np.log1p(size) / STRONG
             out[mine, column[f"own_{name}_among"]] = size / max(float(size.max()), 1.0)
             out[mine, column[f"own_{name}_share"]] = share
     _graph_columns(case, place, out, column)

@@ -41,6 +41,8 @@ from dos.rca.verdict import VERSION, Verdict, fit_share, fit_temperature
 
 _KIND_WEIGHT = 0.15
 """What telling the kind of fault counts, against telling the entity."""
+STATISTICS = 0.5
+"""What the statistical score counts beside the log-odds of the network in `fused` (ADR 0003)."""
 _VALIDATED, _CALIBRATED = 0.06, 0.10
 """Shares of the worlds."""
 _OPSET = 18
@@ -114,17 +116,29 @@ def train_graph(
         clock=clock,
     )
     said = say(network, parts.calibrate)
-    temperature = fit_temperature(said)
-    verdicts = [one.at(temperature) for one in said]
+    verdicts, fitted_alone = _calibrated(said, "")
+    joint, fitted_joint = _calibrated([one.joined(STATISTICS) for one in said], "fused_")
     card = _card(network, options, parts, fitted, hours + (clock.monotonic() - began) / 3600)
     card = card.model_copy(
         update={
-            "fitted": {"temperature": temperature, "share": fit_share(verdicts)},
-            "figures": {"validation_loss": round(fitted.loss, 4), **figures_of(verdicts)},
+            "fitted": {"statistics": STATISTICS, **fitted_alone, **fitted_joint},
+            "figures": {
+                "validation_loss": round(fitted.loss, 4),
+                **figures_of(verdicts),
+                **{f"fused_{name}": value for name, value in figures_of(joint).items()},
+            },
         }
     )
     _export(network, options.out, card, parts.calibrate[:64])
     return TrainedGraph(card=read_card(options.out), fitted=fitted)
+
+
+def _calibrated(said: list[Verdict], prefix: str) -> tuple[list[Verdict], dict[str, float]]:
+    """What was said at its best temperature, and the numbers for the card."""
+    temperature = fit_temperature(said)
+    verdicts = [one.at(temperature) for one in said]
+    numbers = {"temperature": temperature, "share": fit_share(verdicts)}
+    return verdicts, {f"{prefix}{name}": value for name, value in numbers.items()}
 
 
 def _card(

@@ -14,11 +14,13 @@ import numpy as np
 
 from dos.model.telemetry import Float64Array
 from dos.rca.examples import KINDS, Example
+from dos.rca.inputs import NODE_INPUTS, STRONG
 
 VERSION = "1"
 """Of the meaning of the network's inputs and outputs."""
 COVERAGE = 0.9
 """How often the cause is to be in the set of likely ones."""
+_SCORE = NODE_INPUTS.index("score_log")
 _COOLEST, _HOTTEST, _GRID = 0.3, 8.0, 200
 
 
@@ -71,6 +73,13 @@ class Verdict:
     def at(self, temperature: float) -> Verdict:
         """The same at another temperature."""
         return replace(self, temperature=temperature)
+
+    def joined(self, weight: float) -> Verdict:
+        """The same with the statistical score of the example's entities, so weighted."""
+        logarithm = self.example.node[:, _SCORE].astype(np.float64) * STRONG
+        entity = self.entity.copy()
+        entity[:, 0] += weight * np.expm1(logarithm)
+        return replace(self, entity=entity)
 
     @property
     def chances(self) -> tuple[Float64Array, float]:

@@ -157,9 +157,13 @@ def check_sound(ranker: Ranker, case: Case, name: str = "this case") -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores, cause = ranker.score(case), ranker.rank(case)
+    known = {one.id for one in case.graph.entities} if case.graph is not None else set()
+    may = known | set(case.entities())
+    given = set(scores.entities)
     _need(
-        sorted(scores.entities) == sorted(case.entities()),
-        f"{name}: score() must give every entity that has series a number, once",
+        set(case.entities()) <= given <= may and len(given) == len(scores.entities),
+        f"{name}: score() must give every entity that has series a number, once; of others only "
+        "those of the graph may have one",
     )
     _need(len(scores.score) == len(scores.entities), f"{name}: not one score an entity")
     _need(bool(np.isfinite(scores.score).all()), f"{name}: a score is not finite")
@@ -171,7 +175,7 @@ def check_sound(ranker: Ranker, case: Case, name: str = "this case") -> None:
     _need(chances == sorted(chances, reverse=True), f"{name}: the most probable is not first")
     blamed = [one.entity for one in cause.ranked]
     _need(len(set(blamed)) == len(blamed), f"{name}: an entity is blamed twice")
-    _need(set(blamed) <= set(case.entities()), f"{name}: it blames what has no series")
+    _need(set(blamed) <= given, f"{name}: it blames what it did not score")
     said = [one for hypothesis in cause.ranked for one in hypothesis.evidence]
     _need(all(hypothesis.evidence for hypothesis in cause.ranked), f"{name}: blame without reason")
     _need(all(one.text.strip() for one in said), f"{name}: evidence without words")

@@ -231,6 +231,23 @@ def _astray(case: Case, rng: Random, noise: np.random.Generator) -> Case:
     return _with(case, np.concatenate(added, axis=1), specs) if added else case
 
 
+def _unsettled(case: Case, rng: Random, noise: np.random.Generator) -> Case:
+    """What is measured steps up or down by itself: caches fill, batches run, collectors collect."""
+    restless = np.array([one.role not in _GOLDEN for one in case.series], np.bool_)
+    chance = np.where(restless, rng.uniform(0.0, 0.25), rng.uniform(0.0, 0.03))
+    values = case.values.copy()
+    start = int(np.searchsorted(case.times, case.start))
+    for at in np.flatnonzero(noise.random(len(case.series)) < chance):
+        first = max(start + rng.randint(-8, 8), 0)
+        size = rng.gauss(0.0, 0.5)
+        length = max(rng.randint(0, 12), 1)
+        shape = np.clip((np.arange(len(values)) - first + 1) / length, 0.0, 1.0)
+        moved = values[:, at] * np.exp(size * shape)
+        ratio = case.series[at].unit == "ratio"
+        values[:, at] = np.minimum(moved, 1.0) if ratio else moved
+    return replace(case, values=values)
+
+
 def _steps(case: Case, rng: Random, noise: np.random.Generator, count: int) -> Float64Array:
     """`[time, count]` factors: few series step up or down about the time of the incident."""
     factor = np.ones((len(case.times), count))
@@ -404,6 +421,7 @@ _HOUSES = (
     _House(share=0.18, habits=((1.0, _few_metrics), (0.7, _untold), (0.6, _plain_graph))),
 )
 _HABITS: tuple[tuple[float, _Habit], ...] = (
+    (0.50, _unsettled),
     (0.12, _seldom_asked),
     (0.20, _own_time),
     (0.20, _more_of_the_same),
