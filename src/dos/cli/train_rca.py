@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dos.rca.examples import Example
     from dos.rca.training import GraphTraining, TrainedGraph
 
-_VOYAGES = 800
+_VOYAGES = 320
 
 
 def rca(  # noqa: PLR0913  each parameter is an option of the command line

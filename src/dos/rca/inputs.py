@@ -17,7 +17,7 @@ from dos.model.change import ChangeKind
 from dos.model.entity import EntityKind
 from dos.model.graph import EdgeKind
 from dos.model.ids import EntityId
-from dos.model.telemetry import Float32Array, Float64Array, Int64Array, Role, SeriesSpec
+from dos.model.telemetry import BoolArray, Float32Array, Float64Array, Int64Array, Role, SeriesSpec
 from dos.rca.attribution import Unexplained, unexplained
 from dos.rca.case import Case
 from dos.rca.measure import DRIFT, Measured, measure
@@ -91,6 +91,8 @@ _STATEFUL = {EntityKind.DATABASE, EntityKind.CACHE, EntityKind.QUEUE}
 _LATE = 3.0
 """Steps that an onset is later than another before that counts."""
 _SOON = 20 * SECOND
+_SOME = 0.3
+"""Logarithmic change (two and a half times) below which the greatest one is not much."""
 _SURE = 3.0
 """Robust sigmas beyond the allowance at which one is half sure of what was measured."""
 STRONG = 4.0
@@ -215,9 +217,9 @@ def _signals(
     columns = [
         up,
         down,
-        _among(up, count),
+        _among(up, count, 0.0),
         ratio,
-        _among(np.abs(ratio), count),
+        _among(np.abs(ratio), count, _SOME),
         change,
         lag,
         total / np.maximum(number, 1.0),
@@ -227,10 +229,10 @@ def _signals(
     return np.stack(columns, axis=1).reshape(count, len(GROUPS) * len(_OF_GROUP))
 
 
-def _among(value: Float64Array, count: int) -> Float64Array:
-    """`[entity * group]` as shares of the greatest of each group."""
+def _among(value: Float64Array, count: int, least: float) -> Float64Array:
+    """`[entity * group]` as shares of the greatest of each group, or of `least` if none is more."""
     table = value.reshape(count, len(GROUPS))
-    top = table.max(axis=0, initial=0.0)
+    top = np.maximum(table.max(axis=0, initial=0.0), least)
     share: Float64Array = np.divide(table, top, out=np.zeros_like(table), where=top > 0)
     return share.ravel()
 
@@ -245,7 +247,7 @@ def _change_among(case: Case, measured: Measured, sure: Float64Array) -> Float64
     np.maximum.at(top, metric, moved)
     most = top[metric]
     share: Float64Array = np.divide(moved, most, out=np.zeros_like(moved), where=most > 0)
-    return share
+    return share * sure
 
 
 def _ratio(measured: Measured, chosen: Int64Array) -> Float64Array:
@@ -261,7 +263,8 @@ def _ratio(measured: Measured, chosen: Int64Array) -> Float64Array:
 def _silence(case: Case) -> Float64Array:
     """`[series]` share of samples that fail to come since the start, against before.
 
-    Beyond what the same metric of others misses as well, and as far as they were to be expected.
+    Beyond what the same metric of others misses as well, and where it was never silent for so long
+    before: who is seldom asked is often silent.
     """
     present = np.isfinite(case.values)
     before = case.times < case.start
@@ -272,9 +275,17 @@ def _silence(case: Case) -> Float64Array:
     _, metric = np.unique([one.metric for one in case.series], return_inverse=True)
     for one in range(int(metric.max()) + 1):
         lost[metric == one] -= np.median(lost[metric == one])
-    expected = 1.0 - (1.0 - usual) ** int((~before).sum())
-    silent: Float64Array = np.clip(lost, 0.0, 1.0) * expected
+    unheard = _longest_gap(present[~before]) > _longest_gap(present[before])
+    silent: Float64Array = np.clip(lost, 0.0, 1.0) * unheard
     return silent
+
+
+def _longest_gap(present: BoolArray) -> Int64Array:
+    """`[series]` most samples in a row that are missing in `[time, series]`."""
+    row = np.arange(1, len(present) + 1)[:, None]
+    last = np.maximum.accumulate(np.where(present, row, 0), axis=0)
+    longest: Int64Array = (row - last).max(axis=0, initial=0)
+    return longest
 
 
 def _about(

@@ -41,7 +41,7 @@ from dos.rca.verdict import VERSION, Verdict, fit_share, fit_temperature
 
 _KIND_WEIGHT = 0.15
 """What telling the kind of fault counts, against telling the entity."""
-STATISTICS = 0.5
+STATISTICS = 0.25
 """What the statistical score counts beside the log-odds of the network in `fused` (ADR 0003)."""
 _VALIDATED, _CALIBRATED = 0.06, 0.10
 """Shares of the worlds."""

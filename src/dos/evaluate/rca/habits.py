@@ -279,6 +279,10 @@ def _seldom_asked(case: Case, rng: Random, noise: np.random.Generator) -> Case:
     for entity in sorted(mine):
         rate = _traffic_of(case, entity)
         expected = np.exp(usual + noise.normal()) * rate
+        if rng.random() < 0.5:  # in bursts, with silence between
+            expected = expected * (
+                _wander(noise, (len(rate), 1), 0.9, 1.0)[:, 0] > rng.gauss(0, 0.5)
+            )
         asked[entity] = noise.poisson(np.clip(np.nan_to_num(expected), 0.0, 1e4)).astype(np.float64)
     for at, one in enumerate(case.series):
         count = asked.get(one.entity)
