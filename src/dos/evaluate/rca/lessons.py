@@ -17,14 +17,13 @@ from random import Random
 
 from dos.evaluate.cases import discover, load_case
 from dos.evaluate.rca.habits import vary
+from dos.evaluate.rca.kinds import SIMULATED, right_kinds
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
 from dos.evaluate.rca.stress import stressed
 from dos.ingest.recorded import workload_of
-from dos.model.rootcause import FaultKind
 from dos.rca.case import Case
 from dos.rca.examples import Cause, Example, example_of
 from dos.rca.inputs import Inputs, read
-from dos.simulate.faults import FaultType
 
 FIRST_SEED = 100
 """Seeds below are for development (`--split dev`), those from 10,000 on are held out."""
@@ -32,31 +31,6 @@ _WHOLE, _AGAIN = 0.5, 0.6
 """Chances that an incident is learned from as it is, and in a second variant."""
 _STRESSED, _VARIED = 0.35, 0.8
 """Chances that stress is put into the time before an incident, and that this is varied."""
-
-KIND_OF = {
-    FaultType.CPU_SPIKE: FaultKind.CPU,
-    FaultType.MEMORY_LEAK: FaultKind.MEMORY,
-    FaultType.NETWORK_LATENCY: FaultKind.NETWORK,
-    FaultType.PACKET_LOSS: FaultKind.NETWORK,
-    FaultType.ERROR_RATE: FaultKind.CODE,
-    FaultType.CASCADING_FAILURE: FaultKind.CPU,
-    FaultType.DEPLOY_REGRESSION: FaultKind.DEPLOY,
-    FaultType.CONFIG_CHANGE: FaultKind.CONFIGURATION,
-    FaultType.FEATURE_FLAG: FaultKind.CONFIGURATION,
-    FaultType.CERTIFICATE_EXPIRY: FaultKind.CONFIGURATION,
-    FaultType.DNS_FAILURE: FaultKind.NETWORK,
-    FaultType.DISK_FULL: FaultKind.DISK,
-    FaultType.NOISY_NEIGHBOUR: FaultKind.CPU,
-    FaultType.LOCK_CONTENTION: FaultKind.CODE,
-    FaultType.CACHE_STAMPEDE: FaultKind.TRAFFIC,
-    FaultType.RETRY_STORM: FaultKind.TRAFFIC,
-    FaultType.DEPENDENCY_OUTAGE: FaultKind.DEPENDENCY,
-    FaultType.ZONE_OUTAGE: FaultKind.PLATFORM,
-    FaultType.TRAFFIC_SURGE: FaultKind.TRAFFIC,
-    FaultType.CLOCK_SKEW: FaultKind.PLATFORM,
-    FaultType.METRIC_CORRUPTION: FaultKind.MONITORING,
-}
-"""What an engineer would call each type of fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +115,8 @@ def confirmed(folder: Path) -> list[Example]:
             for at, entity in enumerate(inputs.entities)
             if entity == loaded.truth.entity or workload_of(entity) == loaded.truth.service
         )
-        kind = next((one for one in FaultKind if one.value in (loaded.truth.fault or "")), None)
-        cause = Cause(entities=right, kind=kind)
+        kinds = right_kinds([loaded.truth.fault or ""])
+        cause = Cause(entities=right, kind=min(kinds, default=None))
         found.append(example_of(inputs, (cause,), -1 - number, "confirmed"))
     return found
 
@@ -153,7 +127,7 @@ def causes_of(incident: SimulatedIncident, inputs: Inputs) -> tuple[Cause, ...]:
     return tuple(
         Cause(
             entities=tuple(place[one] for one in fault.causes if one in place),
-            kind=KIND_OF[fault.fault],
+            kind=SIMULATED[fault.fault][0],
         )
         for fault in incident.faults
     )
