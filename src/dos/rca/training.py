@@ -106,15 +106,17 @@ def train_graph(
     network = seeded(lambda: build(options), options.fit.seed)
     if options.base is not None:
         restore(network, options.base)
-    fitted = fit(
-        network,
-        objective,
-        GraphExamples(parts.train),
-        GraphExamples(parts.validate),
-        options.fit,
-        progress=progress,
-        clock=clock,
-    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.fit.seed)  # of what is dropped out
+        fitted = fit(
+            network,
+            objective,
+            GraphExamples(parts.train),
+            GraphExamples(parts.validate),
+            options.fit,
+            progress=progress,
+            clock=clock,
+        )
     said = say(network, parts.calibrate)
     verdicts, fitted_alone = _calibrated(said, "")
     joint, fitted_joint = _calibrated([one.joined(STATISTICS) for one in said], "fused_")

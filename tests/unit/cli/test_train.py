@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from dos.cli import train
+from dos.cli import train_door
 from dos.cli.main import app
 from dos.detect.committee import load_model
 from dos.ml.card import find, read_card
@@ -88,7 +88,7 @@ def test_a_small_vote_is_trained_and_says_how_it_went(tmp_path: Path) -> None:
 def test_without_torch_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(train, "find_spec", lambda name: None)
+    monkeypatch.setattr(train_door, "find_spec", lambda name: None)
     result = CliRunner().invoke(app, ["train", what, "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "Training needs torch" in result.output

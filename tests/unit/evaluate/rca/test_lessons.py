@@ -8,7 +8,8 @@ import pytest
 
 from dos.evaluate.rca import habits
 from dos.evaluate.rca.habits import vary, with_alarm
-from dos.evaluate.rca.lessons import KIND_OF, RcaLessons, examples_of_voyage, rca_lessons
+from dos.evaluate.rca.kinds import SIMULATED
+from dos.evaluate.rca.lessons import RcaLessons, examples_of_voyage, rca_lessons
 from dos.evaluate.rca.simulated import SimulatedIncident, VoyageOptions, voyage
 from dos.evaluate.rca.stress import stressed
 from dos.model.telemetry import Role
@@ -26,7 +27,7 @@ def incidents() -> list[SimulatedIncident]:
 
 
 def test_every_type_of_fault_that_harms_has_a_kind() -> None:
-    assert set(KIND_OF) == {one for one in FaultType if not KINDS[one].harmless}
+    assert set(SIMULATED) == {one for one in FaultType if not KINDS[one].harmless}
 
 
 def test_a_varied_case_is_a_case_and_the_same_seed_varies_alike(
