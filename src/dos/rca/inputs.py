@@ -69,6 +69,8 @@ _OF_NODE = (
     "resource",
     "symptom",
     "alarmed",
+    "alarm_slow",
+    "alarm_failing",
     "reached",
     "no_series",
     *(f"change_{one}" for one in _CHANGES),
@@ -333,6 +335,10 @@ def _graph_columns(
     graph = case.graph
     if case.target is not None and case.target[0] in place:
         out[place[case.target[0]], column["alarmed"]] = 1.0
+        # Of what kind the alarm is, everybody is told.
+        kinds = alarmed_groups(case)
+        out[:, column["alarm_slow"]] = float("latency" in kinds)
+        out[:, column["alarm_failing"]] = float("failures" in kinds)
     if graph is None:
         out[:, column["no_graph"]] = 1.0
         return
@@ -351,6 +357,18 @@ def _graph_columns(
         for entity_id in graph.dependencies(case.target[0]):
             if entity_id in place:
                 out[place[entity_id], column["reached"]] = 1.0
+
+
+def alarmed_groups(case: Case) -> frozenset[str]:
+    """Kinds of metrics (`GROUPS`) that the alarm is on; empty where nobody knows."""
+    if case.target is None or case.target[1] is None:
+        return frozenset()
+    entity, metric = case.target
+    return frozenset(
+        GROUPS[group_of(spec)]
+        for spec in case.series
+        if spec.entity == entity and spec.metric.startswith(metric)
+    )
 
 
 def _edges(case: Case, place: dict[EntityId, int]) -> tuple[Int64Array, Float32Array]:

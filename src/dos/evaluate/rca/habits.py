@@ -43,6 +43,8 @@ _OTHERS = (
     ("last_seen", Role.OTHER),
 )
 """Metrics that may come in, none of which the simulator has."""
+_SEEN = 0.5
+"""Strength from which somebody is alarmed."""
 _FEWEST = 12
 """Samples that are left at least."""
 
@@ -63,11 +65,24 @@ def vary(case: Case, rng: Random) -> Case:
 
 
 def with_alarm(case: Case, rng: Random) -> Case:
-    """The same with the alarm that a person saw: one of the entities that show the most."""
-    found = suspect(case, measure(case), Weights())
+    """The same with the alarm that a person saw: on one of the entities that show the most.
+
+    Mostly on one metric of it, the one that shows it best or another one that shows it.
+    """
+    measured = measure(case)
+    found = suspect(case, measured, Weights())
     order = np.argsort(-found.symptom, kind="stable")[:4]
-    seen = [found.entities[at] for at in order if found.symptom[at] > 0.5]
-    return replace(case, target=(rng.choice(seen), None)) if seen else case
+    seen = [found.entities[at] for at in order if found.symptom[at] > _SEEN]
+    if not seen:
+        return case
+    entity = rng.choice(seen)
+    metrics = [
+        spec.metric
+        for at, spec in enumerate(case.series)
+        if spec.entity == entity and spec.role in _GOLDEN and found.strength[at] > _SEEN
+    ]
+    metric = rng.choice(metrics) if metrics and rng.random() < 0.7 else None
+    return replace(case, target=(entity, metric))
 
 
 def without_edges(case: Case, share: float, rng: Random) -> Case:

@@ -19,7 +19,7 @@ from dos.evaluate.cases import discover, load_case
 from dos.evaluate.rca.habits import vary
 from dos.evaluate.rca.kinds import SIMULATED, right_kinds
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
-from dos.evaluate.rca.stress import stressed
+from dos.evaluate.rca.stress import quiet, stressed
 from dos.ingest.recorded import workload_of
 from dos.rca.case import Case
 from dos.rca.examples import Cause, Example, example_of
@@ -31,6 +31,8 @@ _WHOLE, _AGAIN = 0.5, 0.6
 """Chances that an incident is learned from as it is, and in a second variant."""
 _STRESSED, _VARIED = 0.35, 0.8
 """Chances that stress is put into the time before an incident, and that this is varied."""
+_QUIET = 0.15
+"""Chance that the time before an incident is learned from as an alarm for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,9 @@ def examples_of_voyage(seed: int) -> list[Example]:
             at = inputs.entities.index(put.entity) if put.entity in inputs.entities else None
             cause = Cause(entities=() if at is None else (at,), kind=put.kind)
             found.append(example_of(inputs, (cause,), seed, "stressed"))
+        if rng.random() < _QUIET and (calm := quiet(incident.case, rng)) is not None:
+            inputs = read(vary(calm, rng) if rng.random() < _VARIED else calm)
+            found.append(example_of(inputs, (), seed, "quiet"))
     return found
 
 

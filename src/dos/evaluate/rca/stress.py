@@ -48,16 +48,10 @@ def stressed(case: Case, rng: Random) -> Stressed | None:
         case: Of the simulator: samples before its start are healthy.
         rng: Which entity, which resource, how much.
     """
-    # What is said to be the start may be late.
-    step = float(np.median(np.diff(case.times))) if len(case.times) > 1 else 0.0
-    healthy = int(np.searchsorted(case.times, case.start - max(_LATE, 2 * step))) - 1
-    first = round(healthy * rng.uniform(0.6, 0.95))
-    last = min(healthy, first + rng.randint(2, 40))
-    if first < _HISTORY or last - first < 2:
+    stretch, found = _healthy(case, rng), _pick(case, rng)
+    if stretch is None or found is None:
         return None
-    found = _pick(case, rng)
-    if found is None:
-        return None
+    first, last = stretch
     entity, group, kind = found
     noise = np.random.default_rng(rng.randrange(2**32))
     values = np.array(case.values[:last], np.float64)
@@ -72,20 +66,41 @@ def stressed(case: Case, rng: Random) -> Stressed | None:
             part = side.get((spec.entity, GROUPS[group_of(spec)]), 0.0)
         if part > 0:
             values[:, at] = _raised(values[:, at], part * size * shape, spec.unit)
+    return Stressed(case=_cut(case, values, first, last, rng), entity=entity, kind=kind)
+
+
+def quiet(case: Case, rng: Random) -> Case | None:
+    """An alarm for nothing: a healthy part of `case`, said to be an incident."""
+    stretch = _healthy(case, rng)
+    if stretch is None:
+        return None
+    first, last = stretch
+    return _cut(case, np.array(case.values[:last], np.float64), first, last, rng)
+
+
+def _healthy(case: Case, rng: Random) -> tuple[int, int] | None:
+    """Rows before the incident at which something might begin and be looked at; None if few."""
+    # What is said to be the start may be late.
+    step = float(np.median(np.diff(case.times))) if len(case.times) > 1 else 0.0
+    healthy = int(np.searchsorted(case.times, case.start - max(_LATE, 2 * step))) - 1
+    first = round(healthy * rng.uniform(0.6, 0.95))
+    last = min(healthy, first + rng.randint(2, 40))
+    return (first, last) if first >= _HISTORY and last - first >= 2 else None
+
+
+def _cut(case: Case, values: Float64Array, first: int, last: int, rng: Random) -> Case:
+    """The first `last` rows, with a trouble that is said to have begun about `first`."""
     times = case.times[:last]
-    start = Millis(int(times[min(first + rng.randint(-1, 2), last - 1)]))
-    changes = tuple(one for one in case.changes if one.at <= times[-1])
-    graph = None if case.graph is None else replace(case.graph, at=Millis(int(times[-1])))
-    made = replace(
+    end = Millis(int(times[-1]))
+    return replace(
         case,
         times=times,
         values=values,
-        start=start,
-        end=Millis(int(times[-1])),
-        changes=changes,
-        graph=graph,
+        start=Millis(int(times[min(first + rng.randint(-1, 2), last - 1)])),
+        end=end,
+        changes=tuple(one for one in case.changes if one.at <= end),
+        graph=None if case.graph is None else replace(case.graph, at=end),
     )
-    return Stressed(case=made, entity=entity, kind=kind)
 
 
 def _pick(case: Case, rng: Random) -> tuple[EntityId, str, FaultKind] | None:

@@ -11,7 +11,7 @@ from dos.evaluate.rca.habits import vary, with_alarm
 from dos.evaluate.rca.kinds import SIMULATED
 from dos.evaluate.rca.lessons import RcaLessons, examples_of_voyage, rca_lessons
 from dos.evaluate.rca.simulated import SimulatedIncident, VoyageOptions, voyage
-from dos.evaluate.rca.stress import stressed
+from dos.evaluate.rca.stress import quiet, stressed
 from dos.model.telemetry import Role
 from dos.rca.case import Case
 from dos.rca.examples import side_by_side
@@ -76,6 +76,24 @@ def test_an_alarm_is_one_of_those_that_show_the_most(incidents: list[SimulatedIn
     alarmed = with_alarm(case, Random(1))
     assert alarmed.target is not None
     assert alarmed.target[0] in case.entities()
+    on_metric = [with_alarm(case, Random(seed)) for seed in range(20)]
+    told = [one for one in on_metric if one.target is not None and one.target[1] is not None]
+    assert 5 <= len(told) < 20
+    for one in told:
+        node = read(one).node
+        kinds = node[:, [NODE_INPUTS.index("alarm_slow"), NODE_INPUTS.index("alarm_failing")]]
+        assert kinds.any()
+        assert (kinds == kinds[0]).all()  # everybody is told the same
+    assert not read(case).node[:, NODE_INPUTS.index("alarm_slow")].any()
+
+
+def test_an_alarm_for_nothing_holds_no_incident(incidents: list[SimulatedIncident]) -> None:
+    calm = [quiet(incident.case, Random(seed)) for seed in range(3) for incident in incidents]
+    made = [one for one in calm if one is not None]
+    assert len(made) > len(calm) // 2
+    for one, incident in zip(calm, incidents * 3, strict=True):
+        assert one is None or one.end < incident.case.start
+    assert all(one.start <= one.end for one in made)
 
 
 def test_stress_shows_on_the_entity_it_was_put_on(incidents: list[SimulatedIncident]) -> None:
@@ -106,7 +124,7 @@ def test_lessons_come_in_the_order_of_seeds_whoever_makes_them() -> None:
     first, second = side_by_side(one).columns, side_by_side(two).columns
     for name, column in first.items():
         np.testing.assert_array_equal(column, second[name])
-    assert {"whole", "varied", "stressed"} == {example.about for example in one}
+    assert {"whole", "varied", "stressed", "quiet"} == {example.about for example in one}
 
 
 def test_what_a_cause_names_is_right(incidents: list[SimulatedIncident]) -> None:
