@@ -361,9 +361,9 @@ def _graph_columns(
 
 def alarmed_groups(case: Case) -> frozenset[str]:
     """Kinds of metrics (`GROUPS`) that the alarm is on; empty where nobody knows."""
-    if case.target is None or case.target[1] is None:
+    entity, metric = case.target or (None, None)
+    if metric is None:
         return frozenset()
-    entity, metric = case.target
     return frozenset(
         GROUPS[group_of(spec)]
         for spec in case.series
