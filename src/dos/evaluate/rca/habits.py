@@ -85,7 +85,7 @@ def with_alarm(case: Case, rng: Random) -> Case:
     return replace(case, target=(entity, metric))
 
 
-def without_edges(case: Case, share: float, rng: Random) -> Case:
+def _without_edges(case: Case, share: float, rng: Random) -> Case:
     """The same where a share of the edges is not known."""
     if case.graph is None:
         return case
@@ -93,7 +93,7 @@ def without_edges(case: Case, share: float, rng: Random) -> Case:
     return replace(case, graph=_graph(case.graph, case.graph.entities, kept))
 
 
-def with_wrong_edges(case: Case, share: float, rng: Random) -> Case:
+def _with_wrong_edges(case: Case, share: float, rng: Random) -> Case:
     """The same with as many made-up edges as a share of those there are."""
     if case.graph is None or len(case.graph.entities) < 2:
         return case
@@ -108,18 +108,7 @@ def with_wrong_edges(case: Case, share: float, rng: Random) -> Case:
     )
 
 
-def without_series(case: Case, share: float, rng: Random) -> Case:
-    """The same where a share of the series is missing; at least one is left."""
-    kept = np.array([rng.random() >= share for _ in case.series], np.bool_)
-    return _kept(case, kept)
-
-
-def without_changes(case: Case) -> Case:
-    """The same where nobody tells of changes."""
-    return replace(case, changes=())
-
-
-def without_graph(case: Case) -> Case:
+def _without_graph(case: Case) -> Case:
     """The same where nobody knows who calls whom."""
     return replace(case, graph=None)
 
@@ -168,7 +157,7 @@ def _few_metrics(case: Case, rng: Random, _: np.random.Generator) -> Case:
 def _hosts_only(case: Case, rng: Random, _: np.random.Generator) -> Case:
     """Nobody knows who calls whom; at best, what runs where."""
     if case.graph is None or rng.random() < 0.7:
-        return without_graph(case)
+        return _without_graph(case)
     hosts = tuple(one for one in case.graph.edges if one.kind is EdgeKind.HOST)
     return replace(case, graph=_graph(case.graph, case.graph.entities, hosts))
 
@@ -370,9 +359,9 @@ def _late(case: Case, rng: Random, _: np.random.Generator) -> Case:
 
 def _wrong_graph(case: Case, rng: Random, _: np.random.Generator) -> Case:
     if rng.random() < 0.25:
-        return without_graph(case)
-    case = without_edges(case, rng.uniform(0.0, 0.4), rng)
-    return with_wrong_edges(case, rng.uniform(0.0, 0.15), rng) if rng.random() < 0.5 else case
+        return _without_graph(case)
+    case = _without_edges(case, rng.uniform(0.0, 0.4), rng)
+    return _with_wrong_edges(case, rng.uniform(0.0, 0.15), rng) if rng.random() < 0.5 else case
 
 
 def _plain_graph(case: Case, _: Random, __: np.random.Generator) -> Case:
@@ -384,7 +373,7 @@ def _plain_graph(case: Case, _: Random, __: np.random.Generator) -> Case:
 
 
 def _untold(case: Case, _: Random, __: np.random.Generator) -> Case:
-    return without_changes(case)
+    return replace(case, changes=())
 
 
 def _alarm(case: Case, rng: Random, _: np.random.Generator) -> Case:
