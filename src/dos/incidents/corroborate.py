@@ -153,7 +153,8 @@ def _has_room(anomaly: Anomaly) -> bool:
 def _is_runaway(anomaly: Anomaly) -> bool:
     """A processor that idled, and now works for half of the time or more."""
     least = max(_HALF_BUSY, _RUNAWAY * anomaly.expected)
-    return _is_processor(anomaly) and anomaly.observed >= least
+    busy = anomaly.role is Role.SATURATION and anomaly.direction is Direction.ABOVE
+    return busy and _is_processor(anomaly) and anomaly.observed >= least
 
 
 def _is_processor(anomaly: Anomaly) -> bool:

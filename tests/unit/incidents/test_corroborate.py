@@ -98,6 +98,12 @@ def test_a_processor_that_idled_and_runs_away(
     assert holds(replace(busy, observed=observed, expected=expected), after=after) is alone
 
 
+def test_a_page_that_loads_slowly_is_no_processor() -> None:
+    """Its name has a word of processors in it; nobody waits because of that."""
+    slow = anomaly("shop", 0, Role.LATENCY, metric="page_load_p95", strength=8)
+    assert holds(replace(slow, observed=0.68, expected=0.05), after=20)
+
+
 def test_a_busy_processor_counts_once_users_feel_it() -> None:
     busy = replace(anomaly("cart", 0, Role.SATURATION, metric="cpu_usage"), observed=0.5)
     assert holds(busy, anomaly("cart", 0, Role.LATENCY, strength=1.1), after=1)
