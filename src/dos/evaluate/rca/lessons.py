@@ -39,7 +39,7 @@ _QUIET = 0.15
 class RcaLessons:
     """How much to learn from."""
 
-    voyages: int = 800
+    voyages: int = 320
     first: int = FIRST_SEED
     jobs: int = 1
     """Processes."""
