@@ -20,6 +20,7 @@ from dos.ingest.recorded import (
     workload_of,
 )
 from dos.ingest.tables import MetricTable, merge
+from dos.ingest.xray import kind_of
 from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import PermanentError
 from dos.model.entity import Entity
@@ -150,7 +151,7 @@ def _graph(recording: Recording) -> GraphSnapshot | None:
     everyone = sorted({*measured, *(end for edge in recording.edges for end in edge)})
     return GraphSnapshot(
         version=1,
-        entities=tuple(Entity(id=name) for name in everyone),
+        entities=tuple(Entity(id=name, kind=kind_of(name)) for name in everyone),
         edges=tuple(
             Edge(caller=a, callee=b, sources=("file",)) for a, b in sorted(recording.edges)
         ),

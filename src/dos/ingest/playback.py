@@ -9,6 +9,7 @@ import numpy as np
 from dos.ingest.base import Delivery
 from dos.ingest.recorded import Recording
 from dos.ingest.tables import MetricTable
+from dos.ingest.xray import kind_of
 from dos.kit.clock import Millis
 from dos.model.entity import Entity
 from dos.model.graph import EdgeEvidence
@@ -49,7 +50,9 @@ def _topology(recording: Recording, at: Millis) -> Delivery:
     measured = [spec.entity for spec in recording.table.series]
     ends = [end for edge in recording.edges for end in edge]
     return Delivery(
-        entities=tuple(Entity(id=entity) for entity in dict.fromkeys([*measured, *ends])),
+        entities=tuple(
+            Entity(id=entity, kind=kind_of(entity)) for entity in dict.fromkeys([*measured, *ends])
+        ),
         edges=tuple(
             EdgeEvidence(caller=caller, callee=callee, source="file", seen_at=at)
             for caller, callee in recording.edges

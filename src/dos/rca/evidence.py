@@ -118,18 +118,19 @@ class Witness:
     def _dependencies(self, entity: EntityId) -> list[Evidence]:
         graph = self._case.graph
         callees = [c for c in graph.callees(entity) if c in self._place] if graph else []
-        if not callees:
-            return []
         i = self._place[entity]
         by = self._found.explainer[i]
+        if not callees and by is None:
+            return []
         share = float(self._found.explained[i])
         if by is not None and share >= 0.3 and self._notable(by):
-            text = f"{share:.0%} of its symptoms are explained by its dependency {by}"
+            whose = "its dependency" if by in callees else "what may be behind it,"
+            text = f"{share:.0%} of its symptoms are explained by {whose} {by}"
             weight = -self._weights.explained * share * float(self._found.symptom[i])
             return [
                 self._say(Stance.AGAINST, EvidenceKind.DEPENDENCY_ABNORMAL, text, weight, entity)
             ]
-        if any(self._notable(callee) for callee in callees):
+        if not callees or any(self._notable(callee) for callee in callees):
             return []
         text = f"its own dependencies stayed normal: {_names(callees)}"
         return [self._say(Stance.FOR, EvidenceKind.DEPENDENCIES_NORMAL, text, 0.5, entity)]

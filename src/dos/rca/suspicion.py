@@ -18,6 +18,7 @@ from dos.model.ids import EntityId
 from dos.model.telemetry import Float64Array, Int64Array, Role, SeriesSpec
 from dos.rca.above import total_above
 from dos.rca.case import Case
+from dos.rca.explained import explained, flooded
 from dos.rca.measure import DRIFT, Measured
 
 SHORT = 2.0
@@ -32,8 +33,6 @@ _GROUPS = {
     Role.SATURATION: "resource",
     Role.TRAFFIC: "traffic",
 }
-OTHER_KIND = 0.5
-"""How well slowness of a callee explains failures of its caller, and the other way round."""
 BREADTH = 5
 """Series of an entity whose mean strength is taken beside the maximum."""
 CHANGE_WINDOW = 30 * MINUTE
@@ -94,9 +93,9 @@ class Suspicion:
     resource: Float64Array
     """Strongest saturation signal."""
     explained: Float64Array
-    """0 to 1: share of the symptom that callees show as well."""
+    """0 to 1: share of the symptom that others account for (`dos.rca.explained`)."""
     explainer: tuple[EntityId | None, ...]
-    """The callee that explains most."""
+    """Who accounts for most."""
     dependents: Float64Array
     """0 to 1: share of everybody else's symptoms that shows in those who depend on it."""
     best: Int64Array
@@ -115,15 +114,19 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     place = {entity: i for i, entity in enumerate(entities)}
     owner = np.array([place[spec.entity] for spec in case.series], np.intp)
     groups = [_group(spec) for spec in case.series]
+    # What is only for being asked far more often than usual is no sign of being ill.
+    calm = 1.0 - flooded(case, measured, strength, owner, len(entities))
+    felt = np.array([one in {"latency", "failure"} for one in groups], np.bool_)
+    signal = np.where(felt, calm[owner], 1.0) * strength
     peak = {
         group: _peak(
-            strength, owner, np.array([one == group for one in groups], np.bool_), len(entities)
+            signal, owner, np.array([one == group for one in groups], np.bool_), len(entities)
         )
         for group in ("latency", "failure", "resource", "traffic", "other")
     }
     slow, failing, resource = peak["latency"], peak["failure"], peak["resource"]
-    slow_why = _explained(case, place, slow, np.maximum(slow, resource), failing)
-    fail_why = _explained(case, place, failing, failing, np.maximum(slow, resource))
+    slow_why = explained(case, place, slow, np.maximum(slow, resource), failing)
+    fail_why = explained(case, place, failing, failing, np.maximum(slow, resource))
     matters = _what_matters(case, weights.unrelated)
     own = np.maximum.reduce(
         [
@@ -136,7 +139,7 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     )
     symptom = np.maximum(slow, failing)
     dependents = _dependents(case, place, symptom)
-    score = own + weights.breadth * _breadth(strength, owner, len(entities))
+    score = own + weights.breadth * _breadth(signal, owner, len(entities))
     score = score + weights.dependents * dependents * own
     onset = trouble_onset(measured, strength, case.start)
     changed = tuple(_changed(case, entity, onset) for entity in entities)
@@ -216,38 +219,6 @@ def _best(strength: Float64Array, owner: Int64Array, count: int) -> Int64Array:
     for series in np.argsort(strength, kind="stable"):
         best[owner[series]] = series
     return best
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Explanation:
-    share: Float64Array
-    """`[entity]` 0 to 1."""
-    by: tuple[EntityId | None, ...]
-
-
-def _explained(
-    case: Case,
-    place: dict[EntityId, int],
-    symptom: Float64Array,
-    same: Float64Array,
-    other: Float64Array,
-) -> _Explanation:
-    """How much of `symptom` the direct callees account for; all arrays are `[entity]`.
-
-    They do by their signals of the `same` kind or, less so, of the `other`.
-    """
-    share = np.zeros(len(place))
-    by: list[EntityId | None] = [None] * len(place)
-    cause = np.maximum(same, OTHER_KIND * other)
-    for entity, i in place.items():
-        for callee in case.graph.callees(entity) if case.graph else ():
-            j = place.get(callee)
-            if j is None or j == i or symptom[i] <= 0:
-                continue
-            part = min(1.0, float(cause[j] / symptom[i]))
-            if part > share[i]:
-                share[i], by[i] = part, callee
-    return _Explanation(share=share, by=tuple(by))
 
 
 def _what_matters(case: Case, unrelated: float) -> dict[str, float]:
