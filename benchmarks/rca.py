@@ -34,7 +34,7 @@ from dos.model.ids import EntityId
 from dos.model.telemetry import Role, SeriesSpec
 from dos.rca.case import Case
 
-PEERS = ("baro", "circa", "random_walk", "epsilon_diagnosis")
+PEERS = ("baro", "circa", "alarm_walk", "epsilon_diagnosis")
 """BARO, CIRCA, and two of PyRCA's methods."""
 STEP = 15
 TIMES = 240

@@ -58,10 +58,10 @@ BASELINES = {
     "epsilon_diagnosis": Baseline(
         score=epsilon.score, about="correlation of before and after (WWW 2019, PyRCA)"
     ),
-    "traversal": Baseline(
+    "anomaly_traversal": Baseline(
         score=graphwalks.traversal, about="abnormal without abnormal callees (PetShop)"
     ),
-    "random_walk": Baseline(
+    "alarm_walk": Baseline(
         score=graphwalks.random_walk, about="walk on the abnormal subgraph (PyRCA, MicroRCA)"
     ),
     "ranked_correlation": Baseline(

@@ -15,6 +15,7 @@ from random import Random
 
 import numpy as np
 
+from dos.evaluate.rca.surroundings import addressed, closed_loop
 from dos.kit.clock import SECOND, Millis
 from dos.model.entity import Entity
 from dos.model.graph import Edge, EdgeKind, GraphSnapshot
@@ -43,6 +44,8 @@ _OTHERS = (
     ("last_seen", Role.OTHER),
 )
 """Metrics that may come in, none of which the simulator has."""
+_CLOSED, _ADDRESSED = 0.4, 0.25
+"""How often users wait for answers, and services are seen at addresses as well."""
 _SEEN = 0.5
 """Strength from which somebody is alarmed."""
 _FEWEST = 12
@@ -57,6 +60,9 @@ def vary(case: Case, rng: Random) -> Case:
         rng: Which habits, and how strong.
     """
     noise = np.random.default_rng(rng.randrange(2**32))
+    for chance, surrounding in ((_CLOSED, closed_loop), (_ADDRESSED, addressed)):
+        if rng.random() < chance:
+            case = surrounding(case, rng)
     (house,) = rng.choices(_HOUSES, weights=[one.share for one in _HOUSES])
     for chance, habit in (*house.habits, *_HABITS):
         if rng.random() < chance:
