@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,18 +92,27 @@ def _fellows(graph: GraphSnapshot, entity: EntityId) -> list[EntityId]:
 
 
 def flooded(
-    case: Case, measured: Measured, strength: Float64Array, owner: Int64Array, count: int
+    case: Case,
+    measured: Measured,
+    strength: Float64Array,
+    owner: Int64Array,
+    entities: Sequence[EntityId],
 ) -> Float64Array:
     """`[entity]` 0 to 1: how far a flood of requests explains whatever is wrong with it.
+
+    Where nobody is known to call it, the flood comes from outside and is the trouble itself.
 
     Args:
         case: The case.
         measured: Its series, measured.
         strength: `[series]` how abnormal each is.
         owner: `[series]` place of its entity.
-        count: Of entities.
+        entities: In their order.
     """
-    out = np.zeros(count)
+    out = np.zeros(len(entities))
+    graph = case.graph
+    if graph is None:
+        return out
     asked = np.array([one.role is Role.TRAFFIC for one in case.series], np.bool_)
     rose = np.flatnonzero(asked & (measured.deviation > 0) & (strength > _CLEARLY))
     if rose.size:
@@ -110,4 +120,5 @@ def flooded(
         times = np.log(np.maximum(now, 1e-12) / np.maximum(before, 1e-12))
         part = (times - np.log(_ASKED)) / np.log(_FLOODED / _ASKED)
         np.maximum.at(out, owner[rose], np.clip(np.nan_to_num(part), 0.0, 1.0))
-    return out
+    called = np.array([bool(graph.callers(one)) for one in entities], np.bool_)
+    return np.where(called, out, 0.0)

@@ -114,9 +114,9 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     place = {entity: i for i, entity in enumerate(entities)}
     owner = np.array([place[spec.entity] for spec in case.series], np.intp)
     groups = [_group(spec) for spec in case.series]
-    # What is only for being asked far more often than usual is no sign of being ill.
-    calm = 1.0 - flooded(case, measured, strength, owner, len(entities))
-    felt = np.array([one in {"latency", "failure"} for one in groups], np.bool_)
+    # Who is asked far more often than usual is not ill for that, nor to blame for being asked.
+    calm = 1.0 - flooded(case, measured, strength, owner, entities)
+    felt = np.array([one in {"latency", "failure", "traffic"} for one in groups], np.bool_)
     signal = np.where(felt, calm[owner], 1.0) * strength
     peak = {
         group: _peak(
