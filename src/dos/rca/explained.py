@@ -117,7 +117,7 @@ def flooded(
     rose = np.flatnonzero(asked & (measured.deviation > 0) & (strength > _CLEARLY))
     if rose.size:
         before, now = measured.center[rose], measured.observed[rose]
-        times = np.log(np.maximum(now, 1e-12) / np.maximum(before, 1e-12))
+        times = np.log(np.maximum(now, 1e-12)) - np.log(np.maximum(before, 1e-12))
         part = (times - np.log(_ASKED)) / np.log(_FLOODED / _ASKED)
         np.maximum.at(out, owner[rose], np.clip(np.nan_to_num(part), 0.0, 1.0))
     called = np.array([bool(graph.callers(one)) for one in entities], np.bool_)
