@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dos.rca.examples import Example
     from dos.rca.training import GraphTraining, TrainedGraph
 
-_VOYAGES = 320
+_VOYAGES = 640
 
 
 def rca(  # noqa: PLR0913  each parameter is an option of the command line
@@ -114,7 +114,11 @@ def _tell(trained: TrainedGraph, folder: Path) -> None:
         ("examples", f"{card.training.examples:,} of {card.training.series:,} worlds"),
         ("held-out loss", f"{losses}; epoch {trained.fitted.best} was kept"),
         *((name.replace("_", " "), f"{value:.4g}") for name, value in card.figures.items()),
-        *((name, f"{value:.4g}") for name, value in card.fitted.items()),
+        *(
+            (name.replace("_", " "), f"{value:.4g}")
+            for name, value in card.fitted.items()
+            if not name.startswith("usual_")
+        ),
         ("time", f"{card.training.hours * 60:.1f} min"),
     ):
         table.add_row(name, value)

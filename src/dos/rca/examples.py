@@ -21,6 +21,8 @@ KINDS = tuple(FaultKind)
 """In the order in which a network tells of them."""
 UNKNOWN = -100
 """In place of a kind: cross entropy leaves it out."""
+WHOLE = "whole"
+"""`Example.about` of a case as the simulator recorded it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,13 @@ from dos.ml.card import ModelCard
 from dos.ml.runtime import Served
 from dos.model.ids import EntityId
 from dos.model.rootcause import Hypothesis, RootCause
-from dos.model.telemetry import Float64Array
+from dos.model.telemetry import Float32Array, Float64Array
 from dos.rca.attribution import unexplained
 from dos.rca.case import Case
 from dos.rca.evidence import Witness
 from dos.rca.examples import KINDS
 from dos.rca.inputs import EDGE_INPUTS, NODE_INPUTS, inputs_of
+from dos.rca.joint import Sureness
 from dos.rca.measure import Measured, measure
 from dos.rca.suspicion import Suspicion, Weights, suspect
 from dos.rca.verdict import COVERAGE, VERSION, chances, likely
@@ -42,6 +43,8 @@ class Reading:
     """`[entity, KINDS]` log-odds of the kinds of fault."""
     statistics: Float64Array
     """Score of the statistical reasoning; 0 where nothing is measured."""
+    node: Float32Array
+    """`[entity, NODE_INPUTS]` what the network was told."""
     measured: Measured
     found: Suspicion
 
@@ -97,22 +100,30 @@ class Network:
             none=none,
             kinds=entity[:, 1:],
             statistics=statistics,
+            node=inputs.node,
             measured=measured,
             found=found,
         )
 
     def conclude(
-        self, case: Case, reading: Reading, *, limit: int, least: float, method: str, fitted: str
+        self,
+        case: Case,
+        reading: Reading,
+        sureness: Sureness,
+        *,
+        limit: int,
+        least: float,
+        method: str,
     ) -> RootCause:
         """Hypotheses with probabilities, kinds of fault and evidence.
 
         Args:
             case: That was read.
             reading: Of it; its log-odds may have been changed since.
+            sureness: How sure it may be.
             limit: Most hypotheses.
             least: Probability below which an entity is not listed.
             method: Name of the ranker.
-            fitted: Prefix of the temperature and the share in the model's card.
         """
         nothing = RootCause(
             ranked=(),
@@ -124,8 +135,7 @@ class Network:
         )
         if not reading.shows:
             return nothing
-        numbers = self.card.fitted
-        probability, unknown = chances(reading.odds, reading.none, numbers[f"{fitted}temperature"])
+        probability, unknown = chances(reading.odds, reading.none, sureness.temperature)
         witness = Witness(case, reading.measured, reading.found, self._weights)
         order = sorted(
             range(len(probability)), key=lambda at: (-probability[at], reading.entities[at])
@@ -150,7 +160,6 @@ class Network:
             onset=Millis(reading.found.onset),
             coverage=COVERAGE,
             likely=tuple(
-                reading.entities[at]
-                for at in likely(probability, unknown, numbers[f"{fitted}share"])
+                reading.entities[at] for at in likely(probability, unknown, sureness.share)
             ),
         )

@@ -34,15 +34,14 @@ from dos.ml.export import AGREEMENT, restore
 from dos.ml.runtime import Served
 from dos.ml.trainer import FitOptions, FitProgress, Fitted, fit, seeded
 from dos.model.telemetry import Float64Array
-from dos.rca.examples import KINDS, UNKNOWN, Example, GraphExamples, side_by_side
+from dos.rca.examples import KINDS, UNKNOWN, WHOLE, Example, GraphExamples, side_by_side
 from dos.rca.inputs import EDGE_INPUTS, NODE_INPUTS
+from dos.rca.joint import fit_joint
 from dos.rca.nets.graph import DependencyGNN
 from dos.rca.verdict import VERSION, Verdict, fit_share, fit_temperature
 
 _KIND_WEIGHT = 0.15
 """What telling the kind of fault counts, against telling the entity."""
-STATISTICS = 0.25
-"""What the statistical score counts beside the log-odds of the network in `fused` (ADR 0003)."""
 _VALIDATED, _CALIBRATED = 0.06, 0.10
 """Shares of the worlds."""
 _OPSET = 18
@@ -118,16 +117,23 @@ def train_graph(
             clock=clock,
         )
     said = say(network, parts.calibrate)
-    verdicts, fitted_alone = _calibrated(said, "")
-    joint, fitted_joint = _calibrated([one.joined(STATISTICS) for one in said], "fused_")
+    temperature = fit_temperature(said)
+    verdicts = [one.at(temperature) for one in said]
+    whole = [one.node for one in parts.train if one.about == WHOLE]
+    joint = fit_joint(whole or [one.node for one in parts.train], said)
     card = _card(network, options, parts, fitted, hours + (clock.monotonic() - began) / 3600)
     card = card.model_copy(
         update={
-            "fitted": {"statistics": STATISTICS, **fitted_alone, **fitted_joint},
+            "fitted": {
+                "temperature": temperature,
+                "share": fit_share(verdicts),
+                **joint.numbers(),
+            },
             "figures": {
                 "validation_loss": round(fitted.loss, 4),
                 **figures_of(verdicts),
-                **{f"fused_{name}": value for name, value in figures_of(joint).items()},
+                **_under("whole_", [one for one in verdicts if one.example.about == WHOLE]),
+                **_under("fused_", [joint.on(one) for one in said]),
             },
         }
     )
@@ -135,12 +141,8 @@ def train_graph(
     return TrainedGraph(card=read_card(options.out), fitted=fitted)
 
 
-def _calibrated(said: list[Verdict], prefix: str) -> tuple[list[Verdict], dict[str, float]]:
-    """What was said at its best temperature, and the numbers for the card."""
-    temperature = fit_temperature(said)
-    verdicts = [one.at(temperature) for one in said]
-    numbers = {"temperature": temperature, "share": fit_share(verdicts)}
-    return verdicts, {f"{prefix}{name}": value for name, value in numbers.items()}
+def _under(prefix: str, verdicts: list[Verdict]) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in figures_of(verdicts).items()}
 
 
 def _card(

@@ -16,7 +16,7 @@ from dos.model.telemetry import Float64Array
 from dos.rca.examples import KINDS, Example
 from dos.rca.inputs import NODE_INPUTS, STRONG
 
-VERSION = "1"
+VERSION = "2"
 """Of the meaning of the network's inputs and outputs."""
 COVERAGE = 0.9
 """How often the cause is to be in the set of likely ones."""
@@ -74,11 +74,16 @@ class Verdict:
         """The same at another temperature."""
         return replace(self, temperature=temperature)
 
-    def joined(self, weight: float) -> Verdict:
-        """The same with the statistical score of the example's entities, so weighted."""
+    def joined(self, weight: float, worth: float = 0.0) -> Verdict:
+        """The same with the statistical score of the example's entities, so weighted.
+
+        Args:
+            weight: What a point of the score counts.
+            worth: The score that an entity has to have to be no less suspect for it.
+        """
         logarithm = self.example.node[:, _SCORE].astype(np.float64) * STRONG
         entity = self.entity.copy()
-        entity[:, 0] += weight * np.expm1(logarithm)
+        entity[:, 0] += weight * (np.expm1(logarithm) - worth)
         return replace(self, entity=entity)
 
     @property
@@ -129,9 +134,14 @@ class Verdict:
         return -float(np.log(max(right, 1e-12)))
 
 
-def fit_temperature(verdicts: Sequence[Verdict]) -> float:
-    """The temperature at which what is right was most probable (Guo et al. 2017, section 4.2)."""
-    grid = np.geomspace(_COOLEST, _HOTTEST, _GRID)
+def fit_temperature(verdicts: Sequence[Verdict], tried: int = _GRID) -> float:
+    """The temperature at which what is right was most probable (Guo et al. 2017, section 4.2).
+
+    Args:
+        verdicts: At temperature 1.
+        tried: How many temperatures, evenly on a log scale.
+    """
+    grid = np.geomspace(_COOLEST, _HOTTEST, tried)
     loss = [sum(one.at(float(level)).missed for one in verdicts) for level in grid]
     return round(float(grid[int(np.argmin(loss))]), 4)
 

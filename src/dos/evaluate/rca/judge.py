@@ -56,7 +56,9 @@ class Outcome:
     cluster: str
     """Cases of one cluster are not independent: the case itself, or its voyage."""
     faults: tuple[str, ...]
-    """What was injected; empty where nothing was wrong."""
+    """What was injected, of causes that the case knows; empty where there are none."""
+    hidden: bool = False
+    """Whether something was wrong of which the case knows nothing, and nothing else."""
     place: int | None
     """Of the best right entity, from 1; None where none is ranked, or there is no cause."""
     each: tuple[int | None, ...]
@@ -102,6 +104,8 @@ def judge_simulated(
     cluster: str,
     faults: Sequence[tuple[str, Collection[EntityId]]],
     answer: Answer,
+    *,
+    known: frozenset[EntityId],
 ) -> Outcome:
     """An answer to a simulated case.
 
@@ -112,7 +116,12 @@ def judge_simulated(
         cluster: Its voyage.
         faults: Type of each fault at work, with the entities that are right to name for it.
         answer: The answer.
+        known: Entities that the case knows. A cause that is none of them (a machine that nobody
+            watches) cannot be named; where there is no other, the right answer is "none of these".
     """
+    hidden = bool(faults)
+    faults = [(name, mine) for name, mine in faults if known & frozenset(mine)]
+    hidden = hidden and not faults
     causes = frozenset(one for _, mine in faults for one in mine)
     names = tuple(name for name, _ in faults)
     return Outcome(
@@ -121,6 +130,7 @@ def judge_simulated(
         case=case,
         cluster=cluster,
         faults=names,
+        hidden=hidden,
         place=best_place(causes, answer.order),
         each=tuple(best_place(mine, answer.order) for _, mine in faults),
         seconds=answer.seconds,

@@ -22,7 +22,7 @@ from dos.evaluate.rca.simulated import SimulatedIncident, voyage
 from dos.evaluate.rca.stress import quiet, stressed
 from dos.ingest.recorded import workload_of
 from dos.rca.case import Case
-from dos.rca.examples import Cause, Example, example_of
+from dos.rca.examples import WHOLE, Cause, Example, example_of
 from dos.rca.inputs import Inputs, read
 
 FIRST_SEED = 100
@@ -39,7 +39,7 @@ _QUIET = 0.15
 class RcaLessons:
     """How much to learn from."""
 
-    voyages: int = 320
+    voyages: int = 640
     first: int = FIRST_SEED
     jobs: int = 1
     """Processes."""
@@ -93,7 +93,7 @@ def examples_of_voyage(seed: int) -> list[Example]:
 
 def _variants(case: Case, rng: Random) -> Iterator[tuple[str, Case]]:
     if rng.random() < _WHOLE:
-        yield "whole", case
+        yield WHOLE, case
     yield "varied", vary(case, rng)
     if rng.random() < _AGAIN:
         yield "varied", vary(case, rng)

@@ -257,4 +257,5 @@ def _asked(
         str(incident.voyage),
         [(str(fault.fault), fault.causes) for fault in incident.faults],
         _contender(side, who).answer(case, SystemClock()),
+        known=incident.known,
     )

@@ -78,6 +78,13 @@ class SimulatedIncident:
         """Every entity that is right to name."""
         return frozenset(cause for fault in self.faults for cause in fault.causes)
 
+    @property
+    def known(self) -> frozenset[EntityId]:
+        """Every entity that the case knows. Not everybody watches machines."""
+        graph = self.case.graph
+        of_graph = () if graph is None else [one.id for one in graph.entities]
+        return frozenset([*self.case.entities(), *of_graph])
+
 
 def voyage(
     seed: int, options: VoyageOptions | None = None, world: str | None = None

@@ -109,7 +109,7 @@ def variants_table(card: RcaCard) -> TextTable:
 
 
 def harmless_table(card: RcaCard) -> TextTable:
-    """Who was blamed although nothing was wrong."""
+    """Who was blamed although nothing was wrong, or nothing that the case knows."""
     return TextTable(
         title="Blamed for nothing",
         note="Share of such cases in which an entity was likelier than `none of these` and not "

@@ -15,6 +15,7 @@ from dos.simulate.faults import FaultType
 SURE = 0.9
 """A claim of at least this probability is one that people act on."""
 NOTHING = "nothing wrong"
+HIDDEN = "cause not known to the case"
 MONITORING = "only a measurement wrong"
 
 
@@ -93,7 +94,8 @@ def harmless_of(
     """Who was named without anything being wrong but, at most, a measurement."""
     monitoring = (FaultType.METRIC_CORRUPTION.value,)
     kinds = {
-        NOTHING: [one for one in outcomes if not one.harmful],
+        NOTHING: [one for one in outcomes if not one.harmful and not one.hidden],
+        HIDDEN: [one for one in outcomes if one.hidden],
         MONITORING: [one for one in outcomes if set(one.faults) == set(monitoring)],
     }
     found = []

@@ -1,11 +1,11 @@
 """Fused: the graph network and the statistical reasoning together, calibrated as one.
 
-The network knows what simulated incidents look like; the statistics know nothing of the sort and so
-cannot be misled by a system that is unlike them. The log-odds of the network and the weighted
-statistical score are added, as experts who answer independently are joined (a product of experts:
+The network knows what incidents look like, of systems in which what it has learned from is
+measured; the statistics have learned nothing and cannot be misled by a system that is unlike it. So
+the log-odds of the network and the weighted statistical score are added (a product of experts:
 Hinton, *Training Products of Experts by Minimizing Contrastive Divergence*, Neural Computation 14,
-2002, section 1). What the statistics count was chosen on simulated systems that the network had not
-learned from (see ADR 0003), the temperature on others.
+2002, section 1), the score the more the stranger the case is to the network (`dos.rca.joint`). How
+sure it may be is fitted on simulated incidents that the network has not learned from.
 
 Fails: where the cause is measured by nothing and the graph does not know it. Its probabilities are
 calibrated on simulated incidents; on real ones it is surer than it should be.
@@ -27,6 +27,7 @@ from dos.ml.card import ModelCard
 from dos.model.rootcause import RootCause
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
+from dos.rca.joint import STATISTICS, Joint, Sureness
 from dos.rca.network import Network, Reading
 
 
@@ -52,6 +53,7 @@ class FusedRanker:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._network = Network(config.model)
+        self._joint = Joint.of(self._network.card.fitted)
 
     @property
     def card(self) -> ModelCard:
@@ -60,23 +62,26 @@ class FusedRanker:
 
     def score(self, case: Case) -> EntityScores:
         """Every entity that has series or is in the graph: joint log-odds."""
-        read = self._read(case)
+        read, _ = self._read(case)
         return EntityScores(entities=read.entities, score=read.odds)
 
     def rank(self, case: Case) -> RootCause:
         """The best hypotheses, with kinds of fault and evidence."""
+        read, sureness = self._read(case)
         return self._network.conclude(
             case,
-            self._read(case),
+            read,
+            sureness,
             limit=self._config.hypotheses,
             least=self._config.least,
             method="fused",
-            fitted="fused_",
         )
 
-    def _read(self, case: Case) -> Reading:
+    def _read(self, case: Case) -> tuple[Reading, Sureness]:
         read = self._network.read(case)
-        return replace(read, odds=read.odds + self.card.fitted["statistics"] * read.statistics)
+        strangeness = self._joint.strangeness(read.node)
+        more = STATISTICS * strangeness * (read.statistics - self._joint.worth)
+        return replace(read, odds=read.odds + more), self._joint.sureness(strangeness)
 
 
 PLUGIN = Plugin(Config, FusedRanker)

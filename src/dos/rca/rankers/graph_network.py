@@ -24,6 +24,7 @@ from dos.ml.card import ModelCard
 from dos.model.rootcause import RootCause
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
+from dos.rca.joint import Sureness
 from dos.rca.network import Network
 
 
@@ -62,13 +63,14 @@ class GraphNetworkRanker:
 
     def rank(self, case: Case) -> RootCause:
         """The best hypotheses, with kinds of fault and evidence."""
+        fitted = self.card.fitted
         return self._network.conclude(
             case,
             self._network.read(case),
+            Sureness(temperature=fitted["temperature"], share=fitted["share"]),
             limit=self._config.hypotheses,
             least=self._config.least,
             method="graph_network",
-            fitted="",
         )
 
 

@@ -37,7 +37,8 @@ def recorded(truth: str, said: Answer, fault: str | None = "cpu") -> Outcome:
 
 def simulated(faults: list[tuple[str, set[str]]], said: Answer) -> Outcome:
     causes = [(name, frozenset(EntityId(one) for one in mine)) for name, mine in faults]
-    return judge_simulated("who", "plain", "7/0", "7", causes, said)
+    known = frozenset(EntityId(one) for one in ("a", "b", "c", "d"))
+    return judge_simulated("who", "plain", "7/0", "7", causes, said, known=known)
 
 
 def test_ties_stand_at_their_worst_place_and_the_unranked_nowhere() -> None:
@@ -45,6 +46,18 @@ def test_ties_stand_at_their_worst_place_and_the_unranked_nowhere() -> None:
     assert recorded("b", answer(order)).place == 3
     assert recorded("x", answer(order)).place is None
     assert recorded("x", answer({})).place is None
+
+
+def test_a_cause_that_the_case_does_not_know_is_nobodys_fault() -> None:
+    found = simulated([("clock_skew", {"node-1"})], answer({"a": 1.0}, cause(("a", 0.3))))
+    assert found.hidden
+    assert not found.harmful
+    assert found.said is not None
+    assert not found.said.right
+    beside = simulated([("clock_skew", {"node-1"}), ("cpu_spike", {"b"})], answer({"b": 1.0}))
+    assert not beside.hidden
+    assert beside.faults == ("cpu_spike",)
+    assert beside.each == (1,)
 
 
 def test_a_service_is_right_in_any_of_its_pods() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,13 @@ from dos.rca.training import GraphTraining, build, objective, say, split, train_
 pytestmark = pytest.mark.models
 
 
-def graph(rng: np.random.Generator, entities: int, edges: int) -> Example:
-    """Something random of the right shape; the first entity stands out and is the cause."""
+def graph(rng: np.random.Generator, entities: int, edges: int, first: int = 0) -> Example:
+    """Something random of the right shape; the entity that stands out is the cause.
+
+    It does in 20 columns from `first` on.
+    """
     node = rng.normal(0.0, 0.3, (entities, len(NODE_INPUTS)))
-    node[0, :20] += 3.0
+    node[0, first : first + 20] += 3.0
     order = rng.permutation(entities)
     return Example(
         node=node[order].astype(np.float16),
@@ -131,6 +135,32 @@ def test_training_learns_who_stands_out_and_two_trainings_are_equal(tmp_path: Pa
     restore(restored, tmp_path / "a")
     with pytest.raises(PermanentError, match="another network"):
         restore(build(GraphTraining(out=tmp_path / "a", hidden=16, layers=2)), tmp_path / "a")
+
+
+def test_confirmed_incidents_teach_a_trained_network_without_its_forgetting(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    usual = [graph(rng, int(rng.integers(3, 9)), 6) for _ in range(240)]
+    fit = FitOptions(epochs=3, batch=32, rate=3e-3, patience=3)
+    train_graph(usual, GraphTraining(out=tmp_path / "base", hidden=8, layers=2, fit=fit))
+    own = [
+        replace(graph(rng, int(rng.integers(3, 9)), 6, first=60), group=-1 - number)
+        for number in range(30)
+    ]
+    tuned = GraphTraining(
+        out=tmp_path / "tuned", hidden=8, layers=2, fit=fit, base=tmp_path / "base"
+    )
+    card = train_graph([*own, *usual], tuned).card
+    assert card.training.base == read_card(tmp_path / "base").sha256["model.onnx"]
+
+    def right(folder: Path, first: int) -> float:
+        network = build(GraphTraining(out=folder, hidden=8, layers=2))
+        restore(network, folder)
+        fresh = np.random.default_rng(8)
+        said = say(network, [graph(fresh, 6, 6, first=first) for _ in range(60)])
+        return float(np.mean([one.place == 1 for one in said]))
+
+    assert right(tmp_path / "tuned", 60) > 0.9 > right(tmp_path / "base", 60)
+    assert min(right(tmp_path / name, 0) for name in ("base", "tuned")) > 0.9
 
 
 def test_worlds_are_never_on_both_sides_of_a_split() -> None:
