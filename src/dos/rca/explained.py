@@ -42,6 +42,8 @@ class Explanation:
     """`[entity]` 0 to 1."""
     by: tuple[EntityId | None, ...]
     """Who explains most."""
+    twice: Float64Array
+    """`[entity]` the share of addresses alone: what they show is seen twice."""
 
 
 def explained(
@@ -60,11 +62,11 @@ def explained(
         same: Signals that explain it in full.
         other: Signals of the other kind, which explain it less well.
     """
-    share = np.zeros(len(place))
+    share, twice = np.zeros(len(place)), np.zeros(len(place))
     by: list[EntityId | None] = [None] * len(place)
     graph = case.graph
     if graph is None:
-        return Explanation(share=share, by=tuple(by))
+        return Explanation(share=share, by=tuple(by), twice=twice)
     cause = np.maximum(same, OTHER_KIND * other)
     outside = {one.id for one in graph.entities if one.kind is EntityKind.EXTERNAL}
     for entity, i in place.items():
@@ -72,7 +74,8 @@ def explained(
             continue
         callees = graph.callees(entity)
         reasons = [(one, cause) for one in callees]
-        if entity in outside and not callees:
+        address = entity in outside and not callees
+        if address:
             reasons = [
                 (one, THROUGH_IT * same) for one in _fellows(graph, entity) if one not in outside
             ]
@@ -83,7 +86,8 @@ def explained(
             part = min(1.0, float(strength[j] / symptom[i]))
             if part > share[i]:
                 share[i], by[i] = part, reason
-    return Explanation(share=share, by=tuple(by))
+        twice[i] = share[i] if address else 0.0
+    return Explanation(share=share, by=tuple(by), twice=twice)
 
 
 def _fellows(graph: GraphSnapshot, entity: EntityId) -> list[EntityId]:

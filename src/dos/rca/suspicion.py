@@ -116,12 +116,11 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     groups = [_group(spec) for spec in case.series]
     # Who is asked far more often than usual is not ill for that, nor to blame for being asked.
     calm = 1.0 - flooded(case, measured, strength, owner, entities)
-    felt = np.array([one in {"latency", "failure", "traffic"} for one in groups], np.bool_)
+    kind = np.array(groups, np.str_)
+    felt = np.isin(kind, ("latency", "failure", "traffic"))
     signal = np.where(felt, calm[owner], 1.0) * strength
     peak = {
-        group: _peak(
-            signal, owner, np.array([one == group for one in groups], np.bool_), len(entities)
-        )
+        group: _peak(signal, owner, kind == group, len(entities))
         for group in ("latency", "failure", "resource", "traffic", "other")
     }
     slow, failing, resource = peak["latency"], peak["failure"], peak["resource"]
@@ -139,7 +138,12 @@ def suspect(case: Case, measured: Measured, weights: Weights) -> Suspicion:
     )
     symptom = np.maximum(slow, failing)
     dependents = _dependents(case, place, symptom)
-    score = own + weights.breadth * _breadth(signal, owner, len(entities))
+    twice = np.maximum(
+        np.where(kind == "latency", slow_why.twice[owner], 0.0),
+        np.where(kind == "failure", fail_why.twice[owner], 0.0),
+    )
+    broad = _breadth(signal * (1 - weights.explained * twice), owner, len(entities))
+    score = own + weights.breadth * broad
     score = score + weights.dependents * dependents * own
     onset = trouble_onset(measured, strength, case.start)
     changed = tuple(_changed(case, entity, onset) for entity in entities)
