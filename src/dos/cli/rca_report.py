@@ -138,12 +138,12 @@ def render_explain(report: ExplainReport, signs: Signs) -> RenderableType:
 
 def _ranking(cause: RootCause, signs: Signs, true: EntityId | None) -> Iterator[Text]:
     if cause.top is None:
-        yield Text(f"The cause is not known ({cause.unknown:.0%}).", style="yellow")
+        text = f"The cause is not known: likelier than any is that it is none ({cause.nobody:.0%})."
+        yield Text(text, style="yellow")
     for place, one in enumerate(cause.ranked, 1):
         yield _hypothesis(place, one, signs, true=one.entity == true)
         yield from _evidence(one, signs)
-    if cause.top is not None:
-        yield Text(f"    {cause.unknown:>4.0%}  another cause", style="dim")
+    yield Text(f"    {cause.unknown:>4.0%}  another cause", style="dim")
 
 
 def _hypothesis(place: int, one: Hypothesis, signs: Signs, *, true: bool) -> Text:

@@ -88,7 +88,7 @@ class RootCause:
     ranked: tuple[Hypothesis, ...]
     """Most probable first."""
     unknown: float
-    """Probability that the cause is none of these."""
+    """Probability that the cause is none of these hypotheses."""
     method: str
     at: Millis
     onset: Millis
@@ -98,10 +98,17 @@ class RootCause:
     likely: tuple[EntityId, ...] = ()
     """The smallest set of entities that holds the cause that often; empty where nothing was said,
     and where "none of these" is likely enough to fill it alone."""
+    others: float = 0.0
+    """The part of `unknown` that lies with entities that were ranked and are not listed."""
+
+    @property
+    def nobody(self) -> float:
+        """Probability that the cause is no entity that was ranked."""
+        return max(self.unknown - self.others, 0.0)
 
     @property
     def top(self) -> Hypothesis | None:
-        """The best hypothesis, or None when the ranker abstains (unknown is likelier)."""
-        if self.ranked and self.ranked[0].probability > self.unknown:
+        """The best hypothesis, or None when the ranker abstains: `nobody` is likelier."""
+        if self.ranked and self.ranked[0].probability > self.nobody:
             return self.ranked[0]
         return None

@@ -51,7 +51,7 @@ def conclude(
     metric: Callable[[EntityId], str | None],
     chances: Float64Array | None = None,
 ) -> RootCause:
-    """The best `limit` entities as hypotheses; what goes to all others counts as unknown.
+    """The best `limit` entities as hypotheses; what goes to all others is part of the unknown.
 
     Args:
         case: The case that was ranked.
@@ -82,6 +82,7 @@ def conclude(
     return RootCause(
         ranked=ranked,
         unknown=max(0.0, 1.0 - listed),
+        others=max(0.0, float(chances.sum()) - listed),
         method=method,
         at=case.end,
         onset=Millis(onset),

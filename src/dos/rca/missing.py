@@ -128,7 +128,7 @@ def rests_on(case: Case, rank: Callable[[Case], RootCause]) -> tuple[Reliance, .
         cause = rank(less)
         now = _leader(cause)
         if now != leader:
-            chance = cause.ranked[0].probability if now is not None else cause.unknown
+            chance = cause.ranked[0].probability if now is not None else cause.nobody
             found.append(Reliance(without=without, leader=now, probability=chance))
     return tuple(found)
 

@@ -152,9 +152,11 @@ class Network:
             for at in order[:limit]
             if probability[at] >= least
         )
+        listed = sum(one.probability for one in ranked)
         return RootCause(
             ranked=ranked,
-            unknown=max(0.0, 1.0 - sum(one.probability for one in ranked)),
+            unknown=max(0.0, 1.0 - listed),
+            others=max(0.0, float(probability.sum()) - listed),
             method=method,
             at=case.end,
             onset=Millis(reading.found.onset),

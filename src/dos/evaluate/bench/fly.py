@@ -204,6 +204,7 @@ def _ranking(cause: RootCause | None) -> Ranking:
         order=tuple((one.entity, one.score) for one in cause.ranked),
         probability=cause.ranked[0].probability if cause.ranked else None,
         unknown=cause.unknown,
+        others=cause.others,
     )
 
 

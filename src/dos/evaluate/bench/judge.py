@@ -144,6 +144,7 @@ def _claim(fault: Truth, ranking: Ranking) -> Claim | None:
         right=first in causes,
         unknown=ranking.unknown,
         unlisted=place_of(causes, ranking) is None,
+        others=ranking.others,
     )
 
 

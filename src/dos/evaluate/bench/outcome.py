@@ -45,6 +45,8 @@ class Ranking:
     """Given to the first; None where the contender gives none."""
     unknown: float | None = None
     """Given to a cause outside the ranking."""
+    others: float = 0.0
+    """Of that, given to entities that were not listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +116,16 @@ class Claim:
     right: bool
     """Whether that was a true cause."""
     unknown: float
-    """Given to "none of these"."""
+    """Given to a cause outside the ranking."""
     unlisted: bool
     """Whether no true cause was among the hypotheses."""
+    others: float = 0.0
+    """Of `unknown`, given to entities that were not listed."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the first hypothesis was likelier than that it is nobody."""
+        return self.probability > self.unknown - self.others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -247,8 +247,8 @@ def _calibration(sheet: _Sheet) -> dict[Figure, Estimate]:
     def count(which: Callable[[Claim], bool]) -> Float64Array:
         return sheet.per_flight(lambda _, record: sum(which(one) for one in record.claims))
 
-    named = count(lambda one: one.probability > one.unknown)
-    right = count(lambda one: one.probability > one.unknown and one.right)
+    named = count(lambda one: one.named)
+    right = count(lambda one: one.named and one.right)
     return {
         Figure.NAMED: sheet.draws.share(named, count(lambda _: True)),
         Figure.RIGHT_WHEN_NAMED: sheet.draws.share(right, named),
