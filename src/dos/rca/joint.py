@@ -6,11 +6,12 @@ has learned from systems with a certain set of metrics. The further the metrics 
 those, the more the statistics count, which have learned nothing and cannot be misled by it.
 
     strangeness 0 ─────────── 1
-    network alone             network + STATISTICS x (score - worth)
+    network alone             NETWORK x network + STATISTICS x (score - worth)
 
-The limits are those of simulated cases: nineteen of twenty in which a fifth of the series are
-missing are no further than `NEAR`. `worth` is the score at which "none of these" is as probable; it
-is fitted on simulated cases that training has not seen, like the temperatures.
+Nineteen of twenty simulated cases are no further than `NEAR`; a real system that measures a little
+more and a little less than the simulator lies beyond `FAR` (ADR 0003). `worth` is the score at
+which "none of these" is as probable; it is fitted on simulated cases that training has not seen,
+like the temperatures.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from dos.model.telemetry import Float64Array
 from dos.rca.inputs import GROUPS, NODE_INPUTS
 from dos.rca.verdict import Verdict, fit_share, fit_temperature
 
-STATISTICS = 2.0
-"""What the statistical score counts beside the log-odds of the network, where it counts in full."""
-NEAR, FAR = 0.18, 0.36
+NETWORK, STATISTICS = 0.25, 2.0
+"""What the network's log-odds, and a point of the statistical score, count in a strange case."""
+NEAR, FAR = 0.11, 0.20
 """Mean difference of the shares of entities of which each kind of metric is measured, from those
 that are usual in training: up to `NEAR` a case is familiar, from `FAR` it is strange."""
 _KNOWN = [NODE_INPUTS.index(f"{group}_known") for group in GROUPS]
@@ -84,7 +85,7 @@ class Joint:
     def on(self, verdict: Verdict) -> Verdict:
         """The joint verdict on an example."""
         strangeness = self.strangeness(verdict.example.node)
-        joined = verdict.joined(STATISTICS * strangeness, self.worth)
+        joined = _joined(verdict, self.worth, strangeness)
         return joined.at(self.sureness(strangeness).temperature)
 
     def numbers(self) -> dict[str, float]:
@@ -121,6 +122,33 @@ class Joint:
         )
 
 
+def join(
+    network: Float64Array,
+    none: float,
+    statistics: Float64Array,
+    *,
+    worth: float,
+    strangeness: float,
+) -> tuple[Float64Array, float]:
+    """Joint log-odds `[entity]`, and those of "none of these".
+
+    Args:
+        network: `[entity]` what the network says.
+        none: What it says of "none of these".
+        statistics: `[entity]` the statistical score.
+        worth: The score at which an entity is as suspect as that it is none.
+        strangeness: Of the case, 0 to 1.
+    """
+    trust = 1.0 - (1.0 - NETWORK) * strangeness
+    weighed = STATISTICS * strangeness * (statistics - worth)
+    return trust * network + weighed, trust * none
+
+
+def _joined(verdict: Verdict, worth: float, strangeness: float) -> Verdict:
+    said = verdict.entity[:, 0], verdict.none, verdict.statistics
+    return verdict.saying(*join(*said, worth=worth, strangeness=strangeness))
+
+
 def fit_joint(learned: Iterable[np.ndarray], said: Sequence[Verdict]) -> Joint:
     """Fit on verdicts of the network alone.
 
@@ -140,7 +168,7 @@ def fit_joint(learned: Iterable[np.ndarray], said: Sequence[Verdict]) -> Joint:
         usual=usual,
         worth=worth,
         familiar=_sureness(near),
-        strange=_sureness([one.joined(STATISTICS, worth) for one in far]),
+        strange=_sureness([_joined(one, worth, 1.0) for one in far]),
     )
 
 
@@ -148,7 +176,7 @@ def _worth(said: Sequence[Verdict]) -> float:
     """The score that "none of these" is worth: with which what is right is most probable."""
     best, least = 0.0, np.inf
     for worth in _WORTHS.tolist():
-        joined = [one.joined(STATISTICS, worth) for one in said]
+        joined = [_joined(one, worth, 1.0) for one in said]
         temperature = fit_temperature(joined, _ROUGHLY)
         loss = sum(one.at(temperature).missed for one in joined)
         if loss < least:

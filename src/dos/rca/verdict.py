@@ -21,6 +21,7 @@ VERSION = "2"
 COVERAGE = 0.9
 """How often the cause is to be in the set of likely ones."""
 _SCORE = NODE_INPUTS.index("score_log")
+_LEAST = 1e-6
 _COOLEST, _HOTTEST, _GRID = 0.3, 8.0, 200
 
 
@@ -74,17 +75,18 @@ class Verdict:
         """The same at another temperature."""
         return replace(self, temperature=temperature)
 
-    def joined(self, weight: float, worth: float = 0.0) -> Verdict:
-        """The same with the statistical score of the example's entities, so weighted.
-
-        Args:
-            weight: What a point of the score counts.
-            worth: The score that an entity has to have to be no less suspect for it.
-        """
-        logarithm = self.example.node[:, _SCORE].astype(np.float64) * STRONG
+    def saying(self, odds: Float64Array, none: float) -> Verdict:
+        """The same with other log-odds of the entities `[entity]`, and of "none of these"."""
         entity = self.entity.copy()
-        entity[:, 0] += weight * (np.expm1(logarithm) - worth)
-        return replace(self, entity=entity)
+        entity[:, 0] = odds
+        return replace(self, entity=entity, none=none)
+
+    @property
+    def statistics(self) -> Float64Array:
+        """`[entity]` the statistical score."""
+        logarithm = self.example.node[:, _SCORE].astype(np.float64) * STRONG
+        score: Float64Array = np.expm1(logarithm)
+        return score
 
     @property
     def chances(self) -> tuple[Float64Array, float]:
@@ -156,7 +158,9 @@ def fit_share(verdicts: Sequence[Verdict]) -> float:
     if not needed:
         return COVERAGE
     place = min(int(np.ceil((len(needed) + 1) * COVERAGE)), len(needed)) - 1
-    return round(float(needed[place]), 6)
+    # Where the first one is right more often than that, it is the whole set; an empty one says
+    # nothing.
+    return max(round(float(needed[place]), 6), _LEAST)
 
 
 def _needed(verdict: Verdict) -> float:

@@ -94,3 +94,9 @@ def test_the_share_holds_the_cause_as_often_as_promised() -> None:
     share = fit_share(some(800))
     held = [next(iter(one.right)) in likely(*one.chances, share) for one in some(800)]
     assert np.mean(held) == pytest.approx(COVERAGE, abs=0.035)
+
+
+def test_where_the_first_is_always_right_it_is_the_whole_set() -> None:
+    share = fit_share([verdict([4.0, 0.0, 1.0]) for _ in range(50)])
+    assert likely(np.array([0.7, 0.1, 0.1]), 0.1, share) == (0,)
+    assert likely(np.array([0.2, 0.1]), 0.7, share) == ()

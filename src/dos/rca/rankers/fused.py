@@ -27,7 +27,7 @@ from dos.ml.card import ModelCard
 from dos.model.rootcause import RootCause
 from dos.rca.base import EntityScores
 from dos.rca.case import Case
-from dos.rca.joint import STATISTICS, Joint, Sureness
+from dos.rca.joint import Joint, Sureness, join
 from dos.rca.network import Network, Reading
 
 
@@ -80,8 +80,14 @@ class FusedRanker:
     def _read(self, case: Case) -> tuple[Reading, Sureness]:
         read = self._network.read(case)
         strangeness = self._joint.strangeness(read.node)
-        more = STATISTICS * strangeness * (read.statistics - self._joint.worth)
-        return replace(read, odds=read.odds + more), self._joint.sureness(strangeness)
+        odds, none = join(
+            read.odds,
+            read.none,
+            read.statistics,
+            worth=self._joint.worth,
+            strangeness=strangeness,
+        )
+        return replace(read, odds=odds, none=none), self._joint.sureness(strangeness)
 
 
 PLUGIN = Plugin(Config, FusedRanker)
