@@ -28,8 +28,10 @@ from dos.rca.verdict import Verdict, fit_share, fit_temperature
 NETWORK, STATISTICS = 0.25, 2.0
 """What the network's log-odds, and a point of the statistical score, count in a strange case."""
 NEAR, FAR = 0.11, 0.20
-"""Mean difference of the shares of entities of which each kind of metric is measured, from those
-that are usual in training: up to `NEAR` a case is familiar, from `FAR` it is strange."""
+"""Mean difference of the shares of entities of which each kind of metric is measured, as parts of
+the greatest share, from those that are usual in training: up to `NEAR` a case is familiar, from
+`FAR` it is strange. (Parts of the greatest: series that are missing here and there make no system
+a strange one.)"""
 _KNOWN = [NODE_INPUTS.index(f"{group}_known") for group in GROUPS]
 _NO_SERIES = NODE_INPUTS.index("no_series")
 _WORTHS = np.arange(0.0, 8.01, 0.25)
@@ -47,6 +49,11 @@ def measured(node: np.ndarray) -> Float64Array:
     some = node[node[:, _NO_SERIES] < 0.5][:, _KNOWN].astype(np.float64)
     share: Float64Array = some.mean(axis=0) if len(some) else np.zeros(len(GROUPS))
     return share
+
+
+def _relative(share: Float64Array) -> Float64Array:
+    relative: Float64Array = share / max(float(share.max(initial=0.0)), 1e-9)
+    return relative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,7 @@ class Joint:
 
     def strangeness(self, node: np.ndarray) -> float:
         """0 for a case like those that the network has learned from, 1 for a strange one."""
-        away = float(np.abs(measured(node) - self.usual).mean())
+        away = float(np.abs(_relative(measured(node)) - _relative(self.usual)).mean())
         return float(np.clip((away - NEAR) / (FAR - NEAR), 0.0, 1.0))
 
     def sureness(self, strangeness: float) -> Sureness:

@@ -28,6 +28,9 @@ RELATIVE_FLOOR_ELSE = 0.05
 ERROR_RATIO_FLOOR = 0.005
 """One sigma of a ratio of failed requests, at least: where hardly any ever fail, the first failed
 request is infinitely many sigmas, and yet 0.5 % more failures explain nothing."""
+OVER, OVER_SAMPLES = 60_000, 3
+"""Time before the suspected start, ms, and samples: what was over by then, and has been as
+usual since, is another matter: the earlier trouble of somebody else, or chance."""
 USUAL_FLOOR = 0.4
 """For series around zero: the same share of this part of the metric's usual size elsewhere."""
 
@@ -56,7 +59,21 @@ def measure(case: Case) -> Measured:
     rows = suspect.any(axis=1)
     inside = np.where(suspect, case.values, np.nan)[rows]
     center, scale = normal(np.where(baseline, case.values, np.nan), case.series, inside)
-    return _stretches(inside, case.times[rows], center, scale, case.end)
+    times = case.times[rows]
+    before = int(np.searchsorted(times, case.start))
+    over = min(int(np.searchsorted(times, case.start - OVER)), before - OVER_SAMPLES)
+    early = _Early(before=before, over=max(over, 0))
+    return _stretches(inside, times, center, scale, case.end, early)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Early:
+    """Rows of the suspect window that are not about this trouble, if it is quiet after them."""
+
+    before: int
+    """Rows before the suspected start."""
+    over: int
+    """A stretch of them that ends before this one is another matter."""
 
 
 def column_quantiles(values: Float64Array, *levels: float) -> tuple[Float64Array, ...]:
@@ -125,7 +142,12 @@ def _by_metric(series: tuple[SeriesSpec, ...]) -> list[Int64Array]:
 
 
 def _stretches(
-    values: Float64Array, times: Int64Array, center: Float64Array, scale: Float64Array, end: int
+    values: Float64Array,
+    times: Int64Array,
+    center: Float64Array,
+    scale: Float64Array,
+    end: int,
+    early: _Early,
 ) -> Measured:
     """The most abnormal stretch of each series, upwards or downwards.
 
@@ -146,8 +168,8 @@ def _stretches(
     with np.errstate(over="ignore"):
         z = np.clip((values - center) / scale, -FARTHEST, FARTHEST)
     missing = np.isnan(z)
-    up = _best_stretch(z, missing, 1.0)
-    down = _best_stretch(z, missing, -1.0)
+    up = _latest_stretch(z, missing, 1.0, early)
+    down = _latest_stretch(z, missing, -1.0, early)
     take_down = down[2] > up[2]
     first = np.where(take_down, down[0], up[0])
     last = np.where(take_down, down[1], up[1])
@@ -165,6 +187,17 @@ def _stretches(
         onset=np.where(found, times[first], end).astype(np.int64),
         samples=samples.astype(np.int64),
     )
+
+
+def _latest_stretch(
+    z: Float64Array, missing: BoolArray, direction: float, early: _Early
+) -> tuple[Int64Array, Int64Array, Float64Array]:
+    """The best stretch of each column, behind what was over before."""
+    if early.over:
+        _, last, total = _best_stretch(z[: early.before], missing[: early.before], direction)
+        over = (last < early.over) & (total > 0)
+        missing = missing | ((np.arange(len(z))[:, None] <= last) & over)
+    return _best_stretch(z, missing, direction)
 
 
 def _best_stretch(

@@ -51,14 +51,21 @@ def test_what_is_measured_is_told_of_measured_entities_only() -> None:
 
 def test_a_case_is_the_stranger_the_more_of_it_was_not_learned_from() -> None:
     assert JOINT.strangeness(node(USUAL)) == 0.0
-    off = [np.clip(USUAL + part * (1 - 2 * USUAL), 0, 1) for part in np.linspace(0, 1, 21)]
+    step = 1 - 2 * USUAL
+    step[GROUPS.index("latency")] = 0.0  # what all is compared with
+    step *= len(GROUPS) / (len(GROUPS) - 1)
+    off = [np.clip(USUAL + part * step, 0, 1) for part in np.linspace(0, 0.9, 19)]
     strangeness = [JOINT.strangeness(node(one)) for one in off]
     assert strangeness == sorted(strangeness)
     assert strangeness[2] == 0.0  # 0.1 on average
     assert strangeness[-1] == 1.0
-    assert JOINT.strangeness(node(off[0] + (NEAR + FAR) / 2 * (1 - 2 * USUAL))) == pytest.approx(
-        0.5
-    )
+    between = USUAL + (NEAR + FAR) / 2 * step
+    assert JOINT.strangeness(node(between)) == pytest.approx(0.5)
+
+
+def test_series_that_are_missing_here_and_there_make_no_system_strange() -> None:
+    assert JOINT.strangeness(node(0.6 * USUAL)) == 0.0
+    assert JOINT.strangeness(node(np.zeros(len(GROUPS)))) == 1.0
 
 
 def test_familiar_cases_are_the_networks_and_strange_ones_the_statistics() -> None:

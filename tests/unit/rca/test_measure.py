@@ -74,6 +74,22 @@ def test_a_stretch_that_is_over_is_still_found() -> None:
     assert (found.onset[0], found.samples[0]) == (62 * MINUTE, 4)
 
 
+def test_what_was_over_before_the_start_is_another_matter() -> None:
+    step = 5000
+    column = 100 + noise(120)
+    column[70:80] += 500  # over 100 s before the start
+    both = column.copy()
+    both[100:] += 50
+    late = 100 + noise(120)
+    late[92:97] += 500  # ends 20 s before the start: it may have been what began it
+    found = measure(case_of(column, both, late, start=100, step=step))
+    assert found.deviation[0] == pytest.approx(0.0, abs=4)
+    assert found.onset[1] == 100 * step
+    assert found.samples[1] == 20
+    assert found.onset[2] == 92 * step
+    assert found.deviation[2] > 20
+
+
 def test_heavy_tails_are_normal_where_they_were_normal_before() -> None:
     column = 100 + noise(200)
     column[::12] += 40

@@ -18,6 +18,7 @@ from random import Random
 from dos.evaluate.cases import discover, load_case
 from dos.evaluate.rca.habits import vary
 from dos.evaluate.rca.kinds import SIMULATED, right_kinds
+from dos.evaluate.rca.perturb import without_series
 from dos.evaluate.rca.simulated import SimulatedIncident, voyage
 from dos.evaluate.rca.stress import quiet, stressed
 from dos.ingest.recorded import workload_of
@@ -29,6 +30,8 @@ FIRST_SEED = 100
 """Seeds below are for development (`--split dev`), those from 10,000 on are held out."""
 _WHOLE, _AGAIN = 0.5, 0.6
 """Chances that an incident is learned from as it is, and in a second variant."""
+_LOSSES, _LOST = 0.5, (0.05, 0.4)
+"""Chance that an incident is learned from with some of its series missing, and how many."""
 _STRESSED, _VARIED = 0.35, 0.8
 """Chances that stress is put into the time before an incident, and that this is varied."""
 _QUIET = 0.15
@@ -94,6 +97,8 @@ def examples_of_voyage(seed: int) -> list[Example]:
 def _variants(case: Case, rng: Random) -> Iterator[tuple[str, Case]]:
     if rng.random() < _WHOLE:
         yield WHOLE, case
+    if rng.random() < _LOSSES:
+        yield "lost", without_series(case, rng.uniform(*_LOST), rng)
     yield "varied", vary(case, rng)
     if rng.random() < _AGAIN:
         yield "varied", vary(case, rng)

@@ -47,8 +47,13 @@ def more_edges(case: Case, seed: str) -> Case:
 
 def fewer_series(case: Case, seed: str) -> Case:
     """Without `SERIES_GONE` of the series, of whatever entity."""
+    return without_series(case, SERIES_GONE, _rng("series gone", seed))
+
+
+def without_series(case: Case, share: float, rng: Random) -> Case:
+    """Without that share of the series, of whatever entity."""
     count = len(case.series)
-    gone = _rng("series gone", seed).sample(range(count), round(SERIES_GONE * count))
+    gone = rng.sample(range(count), round(share * count))
     return _of_series(case, sorted(set(range(count)) - set(gone)))
 
 
