@@ -207,7 +207,7 @@ class RcaSettings(DiagnosisConfig):
     """Root cause analysis: what is looked at, and how it is ranked."""
 
     ranker: RankerSettings = Field(
-        default_factory=lambda: RankerSettings.model_validate({"type": "statistical"}),
+        default_factory=lambda: RankerSettings.model_validate({"type": "fused"}),
         description="The ranking method and its keys.",
     )
 

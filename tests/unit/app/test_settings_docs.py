@@ -68,7 +68,7 @@ def test_every_key_of_the_models_is_in_the_example() -> None:
         (DETECTORS, None, ("detect", "parameters")),
     ):
         for plugin in plugin_keys(room, also):
-            if plugin.name in {"statistical", "seasonal_ewma"} or len(prefix) < 2 or also:
+            if plugin.name in {"fused", "seasonal_ewma"} or len(prefix) < 2 or also:
                 assert not set(paths(plugin.keys, prefix)) - shown, plugin.name
             assert plugin.name in example()
 
