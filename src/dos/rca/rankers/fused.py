@@ -8,7 +8,8 @@ Hinton, *Training Products of Experts by Minimizing Contrastive Divergence*, Neu
 sure it may be is fitted on simulated incidents that the network has not learned from.
 
 Fails: where the cause is measured by nothing and the graph does not know it. Its probabilities are
-calibrated on simulated incidents; on real ones it is surer than it should be.
+calibrated on simulated incidents; real ones may be off either way (docs/benchmarks.md: too sure on
+Nezha, far too modest on PetShop).
 
 >>> from dos.rca.rankers.fused import Config, FusedRanker
 >>> ranker = FusedRanker(Config())
