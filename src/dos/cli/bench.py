@@ -16,6 +16,7 @@ import typer
 from dos.cli.bench_detect import detect
 from dos.cli.bench_rca import rca
 from dos.cli.output import INTERRUPTED, err, out
+from dos.cli.progress import progress_bars
 
 if TYPE_CHECKING:
     from dos.evaluate.bench.card import ScoreCard
@@ -124,29 +125,10 @@ def _options(
 
 def _fly(options: BenchOptions) -> ScoreCard:
     """With a progress bar on standard error, where somebody looks; else a line per flight."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from dos.evaluate.bench.run import BenchProgress, run_bench
 
     console, told = err(), 0
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("flying", total=1.0)
 
         def update(state: BenchProgress) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dos.cli.output import INTERRUPTED, PROBLEM, err, out
+from dos.cli.progress import print_tables, progress_bars
 
 if TYPE_CHECKING:
     from dos.evaluate.series.card import DetectCard
@@ -152,32 +153,12 @@ def _development_set(
 
 def _measure(series: list[LabelledSeries], options: DetectOptions, paths: list[Path]) -> DetectCard:
     """With a progress bar on standard error, where somebody looks."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from dos.evaluate.series.files import published
     from dos.evaluate.series.run import DetectProgress, run_detect
 
     folders = list(dict.fromkeys(path.parent.name for path in paths))
     source = ", ".join(folders) if folders else "the development set"
-    console = err()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("scoring", total=1.0)
 
         def update(state: DetectProgress) -> None:
@@ -192,18 +173,6 @@ def _tell(card: DetectCard, json: Path | None, *, details: bool) -> None:
         return
     if json is not None:
         json.write_bytes(card.to_json())
-    from rich.text import Text
-
-    from dos.cli.bench_report import table_of
     from dos.evaluate.series.tables import summary, tables
 
-    console = out()
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(Text(summary(card), style="dim"), soft_wrap=False)
-    for table in tables(card, details=details):
-        console.print()
-        console.print(table_of(table), soft_wrap=False)
-        if table.note:
-            console.print(Text(table.note, style="dim"), soft_wrap=False)
-    console.print(Text(f"\n{card.wall_seconds:.0f} s", style="dim"))
+    print_tables(summary(card), tables(card, details=details), card.wall_seconds, width=WIDTH)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dos.cli.output import INTERRUPTED, err, out
+from dos.cli.output import INTERRUPTED, out
+from dos.cli.progress import print_tables, progress_bars
 
 if TYPE_CHECKING:
     from dos.evaluate.rca.card import RcaCard
@@ -142,33 +143,14 @@ def _measure(
     cases: list[Path], simulated: int | None, split: Voyages, options: RcaOptions
 ) -> RcaCard:
     """With a progress bar on standard error, where somebody looks."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from dos.evaluate.rca.run import Split, run_recorded, run_simulated
 
-    console = err()
-    with Progress(
-        TextColumn("ranking"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
+    with progress_bars() as progress:
         task = progress.add_task("ranking", total=None)
 
         def update(state: RcaProgress) -> None:
-            progress.update(task, completed=state.done, total=state.planned)
+            text = f"{state.done} of {state.planned} cases"
+            progress.update(task, completed=state.done, total=state.planned, description=text)
 
         tell: Callable[[RcaProgress], None] = update
         if simulated is not None:
@@ -186,18 +168,6 @@ def _tell(card: RcaCard, json: Path | None, markdown: Path | None, *, details: b
         return
     if json is not None:
         json.write_bytes(card.to_json())
-    from rich.text import Text
-
-    from dos.cli.bench_report import table_of
     from dos.evaluate.rca.tables import summary, tables
 
-    console = out()
-    if not console.is_terminal:
-        console.width = WIDTH
-    console.print(Text(summary(card), style="dim"), soft_wrap=False)
-    for table in tables(card, details=details):
-        console.print()
-        console.print(table_of(table), soft_wrap=False)
-        if table.note:
-            console.print(Text(table.note, style="dim"), soft_wrap=False)
-    console.print(Text(f"\n{card.wall_seconds:.0f} s", style="dim"))
+    print_tables(summary(card), tables(card, details=details), card.wall_seconds, width=WIDTH)

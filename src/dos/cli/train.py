@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dos.cli.output import out
-from dos.cli.train_door import command_of, progress_bars, require_torch
+from dos.cli.progress import progress_bars
+from dos.cli.train_door import command_of, require_torch
 from dos.cli.train_rca import rca
 
 if TYPE_CHECKING:

@@ -1,15 +1,10 @@
-"""What all of `dos train` needs: torch, bars of progress, and the words that make a model again."""
+"""What all of `dos train` needs: torch, and the words that make a model again."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
-from dos.cli.output import err
 from dos.kit.errors import PermanentError
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
 
 
 def command_of(words: list[str]) -> str:
@@ -30,28 +25,3 @@ def require_torch(*also: str) -> None:
     if any(find_spec(name) is None for name in ("torch", "safetensors", *also)):
         msg = "Training needs torch."
         raise PermanentError(msg, remedy="Install it: pip install 'dependency-ops-sentinel[ml]'.")
-
-
-def progress_bars() -> Progress:
-    """A bar on standard error, where somebody looks."""
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = err()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
