@@ -449,8 +449,10 @@ class FakeBackend:
         for position in range(len(frame.series)):
             value = frame.value[frame.index == position]
             value = value[np.isfinite(value)]
-            spread = float(value.std()) if len(value) else 0.0
-            deviations.append(float(value[-1] - value.mean()) / spread if spread else 0.0)
+            with np.errstate(over="ignore", invalid="ignore"):  # values as great as floats can be
+                spread = float(value.std()) if len(value) else 0.0
+                away = float(value[-1] - value.mean()) / spread if spread else 0.0
+            deviations.append(away if np.isfinite(away) else 0.0)
         worst = int(np.argmax(np.abs(deviations)))
         if not deviations[worst]:
             return Analysis(anomalies=(), root_cause=None)
