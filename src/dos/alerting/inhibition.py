@@ -32,8 +32,32 @@ class InhibitRule:
         both = all_match(self.source, target) and all_match(self.target, source)
         return not both
 
-    def by(self, target: Labels, firing: Iterable[Labels]) -> Labels | None:
-        """The first of `firing` that keeps `target` quiet."""
-        if not all_match(self.target, target):
-            return None
-        return next((one for one in firing if self.inhibits(one, target)), None)
+
+class Inhibitor:
+    """Several rules, and what fires now, sorted by what each rule compares."""
+
+    def __init__(self, rules: Iterable[InhibitRule]) -> None:
+        self._rules = tuple(rules)
+        self._sources: list[dict[tuple[str, ...], list[Labels]]] = [{} for _ in self._rules]
+
+    def watch(self, firing: Iterable[Labels]) -> None:
+        """Become aware of what fires, and of nothing else. Cost: O(rules x alerts)."""
+        self._sources = [{} for _ in self._rules]
+        if not self._rules:
+            return
+        for labels in firing:
+            for rule, sources in zip(self._rules, self._sources, strict=True):
+                if all_match(rule.source, labels):
+                    sources.setdefault(_values(rule, labels), []).append(labels)
+
+    def by(self, target: Labels) -> Labels | None:
+        """What keeps `target` quiet, if anything does."""
+        for rule, sources in zip(self._rules, self._sources, strict=True):
+            for source in sources.get(_values(rule, target), ()):
+                if rule.inhibits(source, target):
+                    return source
+        return None
+
+
+def _values(rule: InhibitRule, labels: Labels) -> tuple[str, ...]:
+    return tuple(labels.get(name, "") for name in rule.equal)

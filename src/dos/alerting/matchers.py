@@ -106,11 +106,7 @@ def parse_matchers(text: str) -> Matchers:
         ValueError: It is malformed; the message says where.
     """
     left = text.strip()
-    if left.startswith("{"):
-        if not left.endswith("}"):
-            msg = f"{text!r}: the brace at its beginning is not closed"
-            raise ValueError(msg)
-        left = left[1:-1]
+    left = left.removeprefix("{").removesuffix("}")  # each by itself, as Alertmanager has it
     parts = _split(left)
     if parts and not parts[-1].strip():
         parts.pop()  # a comma at the end is allowed
