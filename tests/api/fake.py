@@ -7,6 +7,7 @@ committing the events of the story; analysis is the simplest that computes somet
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,9 +15,14 @@ from random import Random
 
 import numpy as np
 
+from dos.alerting.base import Receiver
+from dos.alerting.book import AlertBook
+from dos.alerting.desk import Desk
+from dos.alerting.routing import default_routing
 from dos.api.backend import Analysis, Case, Component, Readiness
 from dos.api.simulation import Simulators
 from dos.app.simulators import PlayedSimulators
+from dos.app.standing import StandingAlerts
 from dos.ingest.base import Delivery, SourceHealth, SourceStatus
 from dos.kit.clock import HOUR, MINUTE, SECOND, ManualClock, Millis, from_rfc3339
 from dos.kit.retry import CircuitState
@@ -352,6 +358,9 @@ class FakeBackend:
         self.offered: list[Delivery] = []
         self.cases: list[Case] = []
         self.grown = asyncio.Event()
+        self.posted = Desk(default_routing([Receiver(name="pager"), Receiver(name="chat")]))
+        self.book = AlertBook(switch=self.posted)
+        self.desk = StandingAlerts(self.posted, self.book, self.clock, threading.Lock())
 
     async def fill(self) -> None:
         """Commit the story and describe the series."""
@@ -439,6 +448,7 @@ class FakeBackend:
         if len(self.offered) >= self.room:
             return False
         self.offered.append(delivery)
+        self.posted.take(delivery.alerts, delivery.silences, self.clock.now())
         return True
 
     def analyze(self, case: Case) -> Analysis:

@@ -17,10 +17,12 @@ import pytest
 import yaml
 
 from dos.alerting.alertmanager import read_alertmanager
-from dos.alerting.groups import Groups, Live
-from dos.alerting.matchers import parse_matchers
-from dos.alerting.silences import Silence, Silences
+from dos.alerting.groups import Groups
+from dos.alerting.silences import Silences
 from dos.kit.clock import SECOND, Millis
+from dos.model.alert import PostedAlert
+from dos.model.matchers import parse_matchers
+from dos.model.silence import Silence
 from tests.conftest import answers, require_binary, running, unused_port
 from tests.integration.alert_stories import (
     INTERVAL,
@@ -268,7 +270,7 @@ def tell_ours(
     else:
         began = Millis(now - round(one.began * SECOND))
         ends = None if one.open_end else Millis(now + round(one.lasts * SECOND))
-    groups.take([Live(labels=labels, starts_at=began, ends_at=ends, updated_at=now)], now)
+    groups.take([PostedAlert(labels=labels, starts_at=began, ends_at=ends, updated_at=now)], now)
 
 
 def story_id(number: int) -> str:

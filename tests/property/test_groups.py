@@ -5,12 +5,14 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dos.alerting.groups import Groups, Live, Message
+from dos.alerting.groups import Groups, Message
 from dos.alerting.inhibition import InhibitRule
-from dos.alerting.matchers import parse_matchers
 from dos.alerting.routes import Route
-from dos.alerting.silences import Silence, Silences
+from dos.alerting.silences import Silences
 from dos.kit.clock import SECOND, Millis
+from dos.model.alert import PostedAlert
+from dos.model.matchers import parse_matchers
+from dos.model.silence import Silence
 
 NAMES = ("root", "a", "b", "c")
 TREE = Route(
@@ -84,13 +86,14 @@ class Timeline:
                 comment="",
                 updated_at=self.now,
             )
-            self.silences.keep(silence, self.now)
+            for one in self.silences.plan(silence, self.now):
+                self.silences.put(one)
         elif kind == "jump":
             self.now = Millis(self.now + amount * SECOND)
         else:
             ends = self.now if kind == "end" else Millis(self.now + 10_000 * SECOND)
             began = Millis(self.now - SECOND)
-            live = Live(labels=labels, starts_at=began, ends_at=ends, updated_at=self.now)
+            live = PostedAlert(labels=labels, starts_at=began, ends_at=ends, updated_at=self.now)
             self.groups.take([live], self.now)
             self.fires[name, zone] = kind == "fire"
 

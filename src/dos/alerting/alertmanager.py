@@ -16,11 +16,11 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dos.alerting.inhibition import InhibitRule
-from dos.alerting.matchers import Matcher, Matchers, Operator, parse_matchers
 from dos.alerting.routes import EVERYTHING, Route
 from dos.alerting.timeinterval import TimeInterval
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError
+from dos.model.matchers import Matcher, Matchers, Operator, parse_matchers
 
 _INTEGRATIONS = (
     "discord",
@@ -256,6 +256,44 @@ def _once(names: Sequence[str], what: str) -> None:
             raise ValueError(msg)
 
 
+def written(text: str, where: str = "alertmanager.yml") -> dict[str, Any]:
+    """What the file says, unchecked; scalars are text.
+
+    Raises:
+        ConfigError: It is no YAML, or no mapping.
+    """
+    try:
+        data = yaml.load(text, _Loader)  # noqa: S506  a safe loader with fewer types
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: a mapping with `route` and `receivers` is expected.")
+    return data
+
+
+def shown(data: Mapping[str, Any]) -> str:
+    """A file of Alertmanager's with what `written` found but for channels, which hold secrets."""
+    kept: dict[str, Any] = {}
+    timeout = (data.get("global") or {}).get("resolve_timeout")
+    if timeout is not None:
+        kept["global"] = {"resolve_timeout": timeout}
+    for key in ("route", "inhibit_rules", "mute_time_intervals", "time_intervals"):
+        if data.get(key):
+            kept[key] = _typed(data[key])
+    kept["receivers"] = [{"name": one["name"]} for one in data.get("receivers") or ()]
+    return yaml.safe_dump(kept, sort_keys=False)
+
+
+def _typed(value: Any) -> Any:
+    """With what is no text for Alertmanager as what it is."""
+    if isinstance(value, Mapping):
+        return {
+            key: str(one).lower() == "true" if key == "continue" else _typed(one)
+            for key, one in value.items()
+        }
+    return [_typed(one) for one in value] if isinstance(value, list) else value
+
+
 def read_alertmanager(text: str, where: str = "alertmanager.yml") -> AlertmanagerConfig:
     """Read a configuration file of Alertmanager.
 
@@ -267,12 +305,7 @@ def read_alertmanager(text: str, where: str = "alertmanager.yml") -> Alertmanage
         ConfigError: It is no YAML, or something in it is unknown or wrong; the message says what
             and where.
     """
-    try:
-        data = yaml.load(text, _Loader)  # noqa: S506  a safe loader with fewer types
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: a mapping with `route` and `receivers` is expected.")
+    data = written(text, where)
     try:
         return AlertmanagerConfig.model_validate(data)
     except ValidationError as error:

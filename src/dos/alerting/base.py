@@ -76,6 +76,10 @@ class AlertingConfig(BaseModel):
     external_url: str = ""
     """Where people reach this DOS, for links in notifications, for example
     `https://dos.example.com`. Without it notifications carry the path only."""
+    routes_file: str = ""
+    """A configuration file of Alertmanager (`alertmanager.yml`) with the routes, inhibition rules
+    and time intervals that alerts go by. Its receivers are those below with the same names.
+    Without it every alert goes to every receiver."""
     receivers: tuple[Receiver, ...] = ()
     """Who is told."""
 

@@ -12,9 +12,9 @@ the alert and not looked up in the configuration: the resolve goes to exactly th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from dos.alerting import matter, message
 from dos.alerting.base import AlertingConfig, Receiver
@@ -22,7 +22,7 @@ from dos.alerting.decision import Decision, Reason, record
 from dos.alerting.matter import FORECAST, Matter
 from dos.alerting.state import BookState, Firing, Told, decode, encode
 from dos.kit.clock import SECOND, Millis
-from dos.model.alert import Alert, AlertState, Notification
+from dos.model.alert import Alert, AlertState, Notification, fingerprint_of
 from dos.model.events import AlertChanged, Event, NotificationQueued
 from dos.model.forecast import Forecast, ForecastState
 from dos.model.ids import AlertId, derive_id
@@ -30,6 +30,28 @@ from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentState
 
 _CLOSED_KEPT = 500
+
+
+class Switch(Protocol):
+    """What routes and silences say of an alert."""
+
+    def goes_to(self, receiver: str, labels: Mapping[str, str]) -> bool:
+        """Whether a receiver hears of alerts with these labels."""
+        ...
+
+    def silenced(self, labels: Mapping[str, str], now: Millis) -> bool:
+        """Whether somebody wants quiet about them now."""
+        ...
+
+
+class _Open:
+    """Everybody hears everything."""
+
+    def goes_to(self, _receiver: str, _labels: Mapping[str, str]) -> bool:
+        return True
+
+    def silenced(self, _labels: Mapping[str, str], _now: Millis) -> bool:
+        return False
 
 
 class AlertBook:
@@ -40,10 +62,12 @@ class AlertBook:
     Args:
         config: Receivers and intervals; a book loaded into another configuration still
             resolves what it told under the old one.
+        switch: To whom alerts go, and which are to be quiet; without, all go to everybody.
     """
 
-    def __init__(self, config: AlertingConfig | None = None) -> None:
+    def __init__(self, config: AlertingConfig | None = None, switch: Switch | None = None) -> None:
         self._config = config or AlertingConfig()
+        self._switch = switch or _Open()
         self._state = BookState()
 
     @property
@@ -111,7 +135,7 @@ class AlertBook:
                 return tuple(one.decisions)
         return tuple(self._state.closed.get(alert_id, ()))
 
-    def adopt(self, alerts: Iterable[Alert], notified: Iterable[Notification]) -> None:
+    def adopt(self, alerts: Iterable[Alert], notified: Iterable[Notification]) -> list[Alert]:
         """Take over firing alerts that the store knows and this book does not.
 
         For a start whose state is older than the store, or gone: what was told under the lost
@@ -120,18 +144,22 @@ class AlertBook:
         Args:
             alerts: Alerts of the store; those that do not fire or are known are skipped.
             notified: All notifications about them, sent or still in the outbox.
+
+        Returns:
+            Those that are about neither an incident nor a forecast.
         """
+        strangers: list[Alert] = []
         by_alert: dict[AlertId, list[Notification]] = {}
         for one in notified:
             by_alert.setdefault(one.alert.id, []).append(one)
         for alert in alerts:
             key = alert.incident_id or dict(alert.labels).get(FORECAST)
-            if alert.state is not AlertState.FIRING or key is None:
-                continue
-            if key in self._state.firing:
-                continue
-            self._state.serial += 1
-            self._state.firing[key] = _adopted(alert, by_alert.get(alert.id, []))
+            if key is None:
+                strangers.append(alert)
+            elif alert.state is AlertState.FIRING and key not in self._state.firing:
+                self._state.serial += 1
+                self._state.firing[key] = _adopted(alert, by_alert.get(alert.id, []))
+        return strangers
 
     def dump(self) -> bytes:
         """The whole state, exactly; see `load`."""
@@ -217,6 +245,12 @@ class AlertBook:
         """Whether `receiver` is to be told now and why, and the sentence that says what is new."""
         told = firing.told.get(receiver.name)
         severity = firing.alert.severity
+        labels = dict(firing.alert.labels)
+        if told is None and not self._switch.goes_to(receiver.name, labels):
+            return Reason.NOT_ROUTED, ""
+        if self._switch.silenced(labels, now):
+            firing.due = now  # somebody may end the silence at any time
+            return Reason.SILENCED, ""
         if told is None:
             below = severity > receiver.min_severity
             return (Reason.BELOW_MIN_SEVERITY if below else Reason.TOLD_FIRING), ""
@@ -257,12 +291,6 @@ class AlertBook:
         for oldest in list(closed)[:-_CLOSED_KEPT]:
             del closed[oldest]
         return events
-
-
-def fingerprint_of(labels: Iterable[tuple[str, str]]) -> str:
-    """Hash of `labels`, 16 hexadecimal digits as in Alertmanager; their order does not matter."""
-    text = "\x1f".join(f"{name}\x1e{value}" for name, value in sorted(labels))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _worst_told(firing: Firing) -> Severity:

@@ -343,8 +343,8 @@ class Dispatcher:
 
 
 def _heads(rows: Sequence[Outgoing]) -> list[Outgoing]:
-    """The oldest undelivered row of each alert, in order of age."""
+    """The oldest undelivered row of each alert or group, in order of age."""
     heads: dict[str, Outgoing] = {}
     for row in rows:
-        heads.setdefault(row.notification.alert.id, row)
+        heads.setdefault(row.notification.subject, row)
     return list(heads.values())

@@ -14,7 +14,6 @@ issues 226 and 2754).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -23,9 +22,8 @@ from dos.alerting.inhibition import Inhibitor, InhibitRule
 from dos.alerting.routes import Route
 from dos.alerting.timeinterval import TimeInterval
 from dos.kit.clock import SECOND, Millis
+from dos.model.alert import LabelPairs, PostedAlert
 
-LabelPairs = tuple[tuple[str, str], ...]
-"""Sorted by name."""
 RESOLVE_TIMEOUT = 300.0
 """Seconds after which an alert without an end that nobody sends again counts as over."""
 
@@ -39,32 +37,12 @@ class Held(StrEnum):
     """By a time interval of the route."""
     KNOWN = "known"
     """The receiver knows already, and it is not yet time to repeat it."""
+    NOT_WANTED = "not_wanted"
+    """Less severe than the receiver's `min_severity`."""
+    ROUTE_GONE = "route_gone"
+    """The configuration has this route no more; what was told by it is still resolved."""
     NEVER_TOLD = "never_told"
     """It is over, and the receiver was never told that it began."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
-    """An alert as somebody sent it."""
-
-    labels: LabelPairs
-    annotations: LabelPairs = ()
-    starts_at: Millis
-    ends_at: Millis | None = None
-    """When it ended or, in the future, when it will count as over; None: `RESOLVE_TIMEOUT` after
-    it was last sent."""
-    updated_at: Millis
-    generator_url: str = ""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its labels; equal ones are the same alert."""
-        text = "\x1f".join(f"{name}\x1e{value}" for name, value in self.labels)
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-    def over(self, now: Millis) -> bool:
-        """Whether it has ended."""
-        return self.ends_at is not None and self.ends_at <= now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +52,8 @@ class Message:
     receiver: str
     route: str
     group: LabelPairs
-    firing: tuple[Live, ...]
-    resolved: tuple[Live, ...]
+    firing: tuple[PostedAlert, ...]
+    resolved: tuple[PostedAlert, ...]
     at: Millis
 
     @property
@@ -96,14 +74,44 @@ class _Known:
 
 @dataclass(slots=True, kw_only=True)
 class _Group:
-    route: Route
+    path: str
+    receiver: str
     labels: LabelPairs
     due: Millis
     flushed: bool = False
-    alerts: dict[str, Live] = field(default_factory=dict)
+    alerts: dict[str, None] = field(default_factory=dict)
+    """Fingerprints, in the order in which they came."""
     known: _Known | None = None
     held: dict[str, Held] = field(default_factory=dict)
     """Of the last look."""
+
+    @property
+    def key(self) -> _Key:
+        return self.path, self.receiver, self.labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeptGroup:
+    """A group as it is written: sorted, so that equal states are equal bytes."""
+
+    path: str
+    receiver: str
+    labels: LabelPairs
+    due: Millis
+    flushed: bool
+    alerts: tuple[str, ...]
+    known_at: Millis | None
+    firing: tuple[str, ...]
+    resolved: tuple[str, ...]
+    held: tuple[tuple[str, Held], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptGroups:
+    """The whole state, to be written down."""
+
+    alerts: tuple[PostedAlert, ...] = ()
+    groups: tuple[_KeptGroup, ...] = ()
 
 
 class Groups:
@@ -114,6 +122,7 @@ class Groups:
         inhibit: Rules of inhibition.
         intervals: Time intervals by name.
         silenced: Whether a silence holds an alert with these labels back at that time.
+        wanted: Whether a receiver is to hear of alerts with these labels at all.
         resolve_timeout: Seconds; see `RESOLVE_TIMEOUT`.
     """
 
@@ -124,17 +133,20 @@ class Groups:
         inhibit: Sequence[InhibitRule] = (),
         intervals: Mapping[str, TimeInterval] | None = None,
         silenced: Callable[[Mapping[str, str], Millis], bool] | None = None,
+        wanted: Callable[[str, Mapping[str, str]], bool] | None = None,
         resolve_timeout: float = RESOLVE_TIMEOUT,
     ) -> None:
         self._tree = tree
+        self._routes = {(route.path, route.receiver): route for route in tree.walk()}
         self._inhibitor = Inhibitor(inhibit)
         self._intervals = intervals or {}
         self._silenced = silenced or (lambda _labels, _at: False)
+        self._wanted = wanted or (lambda _receiver, _labels: True)
         self._timeout = round(resolve_timeout * SECOND)
-        self._alerts: dict[str, Live] = {}
-        self._groups: dict[tuple[str, LabelPairs], _Group] = {}
+        self._alerts: dict[str, PostedAlert] = {}
+        self._groups: dict[_Key, _Group] = {}
 
-    def take(self, alerts: Iterable[Live], now: Millis) -> None:
+    def take(self, alerts: Iterable[PostedAlert], now: Millis) -> None:
         """Take alerts in; one that is known is brought up to date."""
         for alert in alerts:
             print_ = alert.fingerprint
@@ -149,16 +161,14 @@ class Groups:
         due = sorted(key for key, group in self._groups.items() if group.due <= now)
         if not due:
             return sent
-        self._inhibitor.watch(
-            dict(one.labels) for one in self._alerts.values() if not self._ended(one, now)
-        )
+        self.watch(now)
         for key in due:
             group = self._groups[key]
             message = self._look(group, now)
             if message is not None:
                 sent.append(message)
             group.flushed = True
-            group.due = Millis(now + round(group.route.group_interval * SECOND))
+            group.due = Millis(now + round(self._route(group).group_interval * SECOND))
             if not group.alerts:
                 del self._groups[key]
         kept = {print_ for group in self._groups.values() for print_ in group.alerts}
@@ -174,16 +184,82 @@ class Groups:
         """When `tick` has something to do."""
         return min((one.due for one in self._groups.values()), default=None)
 
-    def why(self, labels: Mapping[str, str]) -> Iterator[tuple[str, Held | None]]:
+    def __contains__(self, print_: str) -> bool:
+        return print_ in self._alerts
+
+    @property
+    def alerts(self) -> Iterable[PostedAlert]:
+        """All that fires, or is over and not yet told so."""
+        return self._alerts.values()
+
+    def find(self, print_: str) -> PostedAlert | None:
+        """The alert with this fingerprint, brought up to date."""
+        return self._alerts.get(print_)
+
+    def watch(self, now: Millis) -> None:
+        """Bring up to date what `inhibited_by` goes by."""
+        self._inhibitor.watch(
+            dict(one.labels) for one in self._alerts.values() if not self._ended(one, now)
+        )
+
+    def inhibited_by(self, labels: Mapping[str, str]) -> Mapping[str, str] | None:
+        """Labels of what keeps an alert quiet, if anything does; as of the last `watch`."""
+        return self._inhibitor.by(labels)
+
+    def ends(self, alert: PostedAlert) -> Millis:
+        """When it ended or, as far as is known, will."""
+        return self._end(alert)
+
+    def walk(self) -> Iterator[tuple[str, LabelPairs, Sequence[PostedAlert]]]:
+        """Receiver, labels and alerts of each group."""
+        for _, group in sorted(self._groups.items()):
+            yield group.receiver, group.labels, [self._alerts[one] for one in group.alerts]
+
+    def why(self, print_: str) -> Iterator[tuple[str, Held | None]]:
         """For each receiver of an alert why it was not told at the last look; None: it was."""
-        print_ = Live(
-            labels=tuple(sorted(labels.items())), starts_at=Millis(0), updated_at=Millis(0)
-        ).fingerprint
         for _, group in sorted(self._groups.items()):
             if print_ in group.alerts:
-                yield group.route.receiver, group.held.get(print_)
+                yield group.receiver, group.held.get(print_)
 
-    def _merged(self, known: Live | None, alert: Live) -> Live:
+    def dump(self) -> KeptGroups:
+        """The whole state; see `load`."""
+        return KeptGroups(
+            alerts=tuple(self._alerts.values()),
+            groups=tuple(_kept(group) for _, group in sorted(self._groups.items())),
+        )
+
+    def load(self, kept: KeptGroups, now: Millis) -> None:
+        """Become what `dump` wrote, perhaps under another configuration.
+
+        Alerts go by the routes that there are now. Groups of routes that are gone stay until what
+        they told is resolved, and tell nothing new.
+        """
+        self._alerts = {one.fingerprint: one for one in kept.alerts}
+        self._groups = {}
+        for one in kept.groups:
+            group = _Group(
+                path=one.path,
+                receiver=one.receiver,
+                labels=one.labels,
+                due=one.due,
+                flushed=one.flushed,
+                alerts=dict.fromkeys(one.alerts),
+                held=dict(one.held),
+            )
+            if one.known_at is not None:
+                group.known = _Known(
+                    at=one.known_at, firing=set(one.firing), resolved=set(one.resolved)
+                )
+            self._groups[group.key] = group
+        for print_, alert in self._alerts.items():
+            labels = dict(alert.labels)
+            for route in self._tree.of(labels):
+                group_labels = route.group(labels)
+                group_now = self._groups.get((route.path, route.receiver, group_labels))
+                if group_now is None or print_ not in group_now.alerts:
+                    self._put(route, group_labels, print_, alert, now)
+
+    def _merged(self, known: PostedAlert | None, alert: PostedAlert) -> PostedAlert:
         """As Alertmanager merges: one that goes on keeps its start."""
         if known is None:
             return alert
@@ -197,22 +273,27 @@ class Groups:
             return replace(alert, starts_at=started)
         return replace(alert, starts_at=started, ends_at=max(known.ends_at, alert.ends_at))
 
-    def _put(self, route: Route, labels: LabelPairs, print_: str, alert: Live, now: Millis) -> None:
-        group = self._groups.get((route.path, labels))
+    def _put(
+        self, route: Route, labels: LabelPairs, print_: str, alert: PostedAlert, now: Millis
+    ) -> None:
+        key = (route.path, route.receiver, labels)
+        group = self._groups.get(key)
         if group is None:
             if self._ended(alert, now):
                 return  # nobody was told of it
             wait = round(route.group_wait * SECOND)
-            group = _Group(route=route, labels=labels, due=Millis(now + wait))
-            self._groups[route.path, labels] = group
+            group = _Group(
+                path=route.path, receiver=route.receiver, labels=labels, due=Millis(now + wait)
+            )
+            self._groups[key] = group
         if not group.flushed and alert.starts_at + route.group_wait * SECOND < now:
             group.due = min(group.due, now)  # it has waited long enough elsewhere
-        group.alerts[print_] = alert
+        group.alerts[print_] = None
 
-    def _ended(self, alert: Live, now: Millis) -> bool:
+    def _ended(self, alert: PostedAlert, now: Millis) -> bool:
         return self._end(alert) <= now
 
-    def _end(self, alert: Live) -> Millis:
+    def _end(self, alert: PostedAlert) -> Millis:
         """When it ended or, as far as is known, will."""
         if alert.ends_at is None:
             return Millis(alert.updated_at + self._timeout)
@@ -222,24 +303,29 @@ class Groups:
         """Go through the stages."""
         group.held = {}
         told = group.known.firing if group.known else set()
-        firing: dict[str, Live] = {}
-        resolved: dict[str, Live] = {}
-        muted = self._muted(group.route, now)
-        for print_, alert in list(group.alerts.items()):
+        firing: dict[str, PostedAlert] = {}
+        resolved: dict[str, PostedAlert] = {}
+        route = self._route(group)
+        gone = (group.path, group.receiver) not in self._routes
+        muted = self._muted(route, now)
+        for print_ in list(group.alerts):
+            alert = self._alerts[print_]
             ended = self._ended(alert, now)
             if ended and print_ in told:
                 resolved[print_] = alert  # whatever holds it back now
             elif ended:
                 group.held[print_] = Held.NEVER_TOLD
-            elif (reason := self._held(alert, now)) is not None:
+            elif gone:
+                group.held[print_] = Held.ROUTE_GONE
+            elif (reason := self._held(group.receiver, alert, now)) is not None:
                 group.held[print_] = reason
             elif muted:
                 group.held[print_] = Held.ROUTE_MUTED
             else:
                 firing[print_] = alert
-            if ended and print_ not in told:
+            if (ended or gone) and print_ not in told:
                 del group.alerts[print_]
-        if not self._news(group, firing, resolved, now):
+        if not _news(group.known, route, firing, resolved, now):
             group.held |= dict.fromkeys(firing, Held.KNOWN)
             return None
         # Those held back by now, and told of before, go on being known as firing.
@@ -248,19 +334,25 @@ class Groups:
         for print_ in resolved:
             del group.alerts[print_]
         return Message(
-            receiver=group.route.receiver,
-            route=group.route.path,
+            receiver=group.receiver,
+            route=group.path,
             group=group.labels,
             firing=tuple(firing[one] for one in sorted(firing)),
             resolved=tuple(resolved[one] for one in sorted(resolved)),
             at=now,
         )
 
-    def _held(self, alert: Live, now: Millis) -> Held | None:
+    def _route(self, group: _Group) -> Route:
+        found = self._routes.get((group.path, group.receiver))
+        return found or Route(receiver=group.receiver, path=group.path)
+
+    def _held(self, receiver: str, alert: PostedAlert, now: Millis) -> Held | None:
         labels = dict(alert.labels)
         if self._inhibitor.by(labels) is not None:
             return Held.INHIBITED
-        return Held.SILENCED if self._silenced(labels, now) else None
+        if self._silenced(labels, now):
+            return Held.SILENCED
+        return None if self._wanted(receiver, labels) else Held.NOT_WANTED
 
     def _muted(self, route: Route, now: Millis) -> bool:
         def holds(names: Sequence[str]) -> bool:
@@ -269,15 +361,38 @@ class Groups:
         active = route.active_time_intervals
         return holds(route.mute_time_intervals) or (bool(active) and not holds(active))
 
-    @staticmethod
-    def _news(
-        group: _Group, firing: Mapping[str, Live], resolved: Mapping[str, Live], now: Millis
-    ) -> bool:
-        """Whether the receiver has to be told."""
-        known = group.known
-        if known is None:
-            return bool(firing)
-        if not set(firing) <= known.firing or resolved:
-            return True
-        repeat = round(group.route.repeat_interval * SECOND)
-        return bool(firing) and known.at + repeat <= now
+
+_Key = tuple[str, str, LabelPairs]
+"""Route, receiver, labels."""
+
+
+def _kept(group: _Group) -> _KeptGroup:
+    known = group.known
+    return _KeptGroup(
+        path=group.path,
+        receiver=group.receiver,
+        labels=group.labels,
+        due=group.due,
+        flushed=group.flushed,
+        alerts=tuple(group.alerts),
+        known_at=known.at if known else None,
+        firing=tuple(sorted(known.firing)) if known else (),
+        resolved=tuple(sorted(known.resolved)) if known else (),
+        held=tuple(sorted(group.held.items())),
+    )
+
+
+def _news(
+    known: _Known | None,
+    route: Route,
+    firing: Mapping[str, PostedAlert],
+    resolved: Mapping[str, PostedAlert],
+    now: Millis,
+) -> bool:
+    """Whether the receiver has to be told."""
+    if known is None:
+        return bool(firing)
+    if not set(firing) <= known.firing or resolved:
+        return True
+    repeat = round(route.repeat_interval * SECOND)
+    return bool(firing) and known.at + repeat <= now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from dos.alerting.matchers import Matchers, all_match
+from dos.model.matchers import Matchers, all_match
 
 Labels = Mapping[str, str]
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from dos.kit.clock import SECOND, Millis, to_rfc3339
 from dos.kit.duration import format_duration
-from dos.model.alert import Alert, AlertState
+from dos.model.alert import Alert, AlertState, Notification
 from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentReason
 from dos.model.rootcause import Hypothesis, RootCause, Stance
 
 ALERT_NAME = "DosIncident"
 _NAMES_SHOWN = 5
+_MOST_LISTED = 20
+"""Alerts of a group that are listed below the first."""
 
 _ENDINGS = {
     IncidentReason.RECOVERED: "Everything in it has been normal for long enough.",
@@ -65,10 +67,29 @@ def annotate(
     return tuple(sorted((name, value) for name, value in facts.items() if value))
 
 
+def subject_of(notification: Notification) -> str:
+    """One line: of a group, its first alert and how many there are beside it."""
+    first = subject(notification.alert)
+    more = len(notification.others)
+    return f"{first} (and {more} more)" if more else first
+
+
+def body_of(notification: Notification) -> str:
+    """The text below the subject; of a group, that of the first and a line for each further one."""
+    lines = [
+        body(notification.alert),
+        *(subject(one) for one in notification.others[:_MOST_LISTED]),
+    ]
+    left = len(notification.others) - _MOST_LISTED
+    if left > 0:
+        lines.append(f"… and {left} more")
+    return "\n".join(line for line in lines if line)
+
+
 def subject(alert: Alert) -> str:
     """One line: state, severity and title."""
-    facts = dict(alert.annotations)
-    title = facts.get("summary", alert.fingerprint)
+    facts, labels = dict(alert.annotations), dict(alert.labels)
+    title = facts.get("summary") or labels.get("alertname", alert.fingerprint)
     if alert.state is AlertState.RESOLVED:
         duration = facts.get("duration")
         return f"[RESOLVED] {title}" + (f", after {duration}" if duration else "")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dos.alerting.matchers import Matchers, all_match
+from dos.model.matchers import Matchers, all_match
 
 EVERYTHING = "..."
 """In `group_by`: every alert is a group of its own."""

@@ -1,90 +1,62 @@
-"""Silences: for a while, nobody is told of alerts whose labels match."""
+"""All silences: which hold, and how they are changed."""
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
+from uuid import UUID
 
-from dos.alerting.matchers import Matchers, all_match
-from dos.kit.clock import Millis
-from dos.model.ids import derive_id
+from dos.kit.clock import HOUR, Millis
+from dos.model.matchers import all_match
+from dos.model.silence import Silence, SilenceState
 
-
-class SilenceState(StrEnum):
-    """As in Alertmanager."""
-
-    PENDING = "pending"
-    ACTIVE = "active"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
-    """Who asked for quiet about what, for how long and why.
-
-    Raises:
-        ValueError: It matches every alert, or ends before it begins.
-    """
-
-    id: str = ""
-    """Empty until it is kept."""
-    matchers: Matchers
-    starts_at: Millis
-    ends_at: Millis
-    created_by: str
-    comment: str
-    updated_at: Millis
-
-    def __post_init__(self) -> None:
-        if all_match(self.matchers, {}):
-            msg = "at least one matcher has to need a label that is not empty"
-            raise ValueError(msg)
-        if self.ends_at <= self.starts_at:
-            msg = "it has to end after it begins"
-            raise ValueError(msg)
-
-    def state(self, now: Millis) -> SilenceState:
-        """Whether it holds."""
-        if now < self.starts_at:
-            return SilenceState.PENDING
-        return SilenceState.ACTIVE if now < self.ends_at else SilenceState.EXPIRED
+KEPT = 120 * HOUR
+"""How long one is still shown after it ended."""
 
 
 class Silences:
-    """All silences. Reads no clock."""
+    """All silences. Reads no clock.
+
+    Changes are planned first and then put: what is planned is recorded as input of the pipeline, so
+    that a replay puts the same.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, Silence] = {}
-        self._serial = itertools.count(1)
 
-    def keep(self, silence: Silence, now: Millis) -> Silence:
-        """Keep a new one, or change the one with its id; returns it as it is kept.
+    def plan(self, wanted: Silence, now: Millis) -> tuple[Silence, ...]:
+        """What is to be put for a new one (without id), or to change the one with its id.
 
         As in Alertmanager, what has begun is not rewritten: a change of its matchers or of the past
         ends it, and a new one takes its place.
+
+        Returns:
+            The one that holds from then on comes last.
 
         Raises:
             ValueError: It would be over already.
             KeyError: There is none with its id.
         """
-        if silence.ends_at <= now:
+        if wanted.ends_at <= now:
             msg = "it would be over already"
             raise ValueError(msg)
-        if silence.id:
-            known = self._by_id[silence.id]
-            if _can_become(known, silence, now):
+        ended: tuple[Silence, ...] = ()
+        if wanted.id:
+            known = self._by_id[wanted.id]
+            if _can_become(known, wanted, now):
                 begun = known.starts_at if known.state(now) is SilenceState.ACTIVE else None
-                return self._put(replace(silence, starts_at=begun or silence.starts_at), now)
+                return (replace(wanted, starts_at=begun or wanted.starts_at, updated_at=now),)
             if known.state(now) is not SilenceState.EXPIRED:
-                self.expire(known.id, now)
-        starts = Millis(max(silence.starts_at, now))
-        fresh = derive_id("sil", now, next(self._serial), silence.created_by, silence.comment)
-        return self._put(replace(silence, id=fresh, starts_at=starts), now)
+                ended = (self.plan_end(known.id, now),)
+        starts = Millis(max(wanted.starts_at, now))
+        parts = (now, len(self._by_id), wanted.created_by, wanted.comment, *wanted.matchers)
+        text = "\x1f".join(str(one) for one in parts)
+        fresh = str(UUID(bytes=hashlib.blake2b(text.encode(), digest_size=16).digest()))
+        return (*ended, replace(wanted, id=fresh, starts_at=starts, updated_at=now))
 
-    def expire(self, silence_id: str, now: Millis) -> Silence:
-        """End one now.
+    def plan_end(self, silence_id: str, now: Millis) -> Silence:
+        """What is to be put to end one now.
 
         Raises:
             KeyError: There is none with this id.
@@ -96,26 +68,33 @@ class Silences:
             msg = f"silence {silence_id} is over already"
             raise ValueError(msg)
         starts = known.starts_at if state is SilenceState.ACTIVE else Millis(now - 1)
-        return self._put(replace(known, starts_at=min(starts, Millis(now - 1)), ends_at=now), now)
+        return replace(known, starts_at=min(starts, Millis(now - 1)), ends_at=now, updated_at=now)
+
+    def put(self, silence: Silence) -> None:
+        """Keep one as it is."""
+        self._by_id[silence.id] = silence
+
+    def forget(self, now: Millis) -> None:
+        """Let go of those that ended long ago."""
+        for one in [one for one in self._by_id.values() if one.ends_at < now - KEPT]:
+            del self._by_id[one.id]
+
+    def find(self, silence_id: str) -> Silence | None:
+        """The one with this id."""
+        return self._by_id.get(silence_id)
 
     def by(self, labels: Mapping[str, str], now: Millis) -> Silence | None:
-        """The one that keeps an alert with these labels quiet, if any does."""
-        return next(
-            (
-                one
-                for one in self._by_id.values()
-                if one.state(now) is SilenceState.ACTIVE and all_match(one.matchers, labels)
-            ),
-            None,
-        )
+        """One that keeps an alert with these labels quiet, if any does."""
+        return next(self.all_by(labels, now), None)
+
+    def all_by(self, labels: Mapping[str, str], now: Millis) -> Iterator[Silence]:
+        """All that keep an alert with these labels quiet."""
+        for one in self._by_id.values():
+            if one.state(now) is SilenceState.ACTIVE and all_match(one.matchers, labels):
+                yield one
 
     def __iter__(self) -> Iterator[Silence]:
         return iter(self._by_id.values())
-
-    def _put(self, silence: Silence, now: Millis) -> Silence:
-        kept = replace(silence, updated_at=now)
-        self._by_id[kept.id] = kept
-        return kept
 
 
 def _can_become(known: Silence, wanted: Silence, now: Millis) -> bool:

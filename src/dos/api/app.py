@@ -19,6 +19,7 @@ from dos.api.context import RequestContext
 from dos.api.limits import BodyLimit
 from dos.api.openapi import describe
 from dos.api.routes import (
+    alertmanager,
     alerts,
     analyze,
     anomalies,
@@ -62,6 +63,7 @@ _TAGS = [
     },
     {"name": "forecasts", "description": "What runs out, and when."},
     {"name": "alerts", "description": "Alerts and what was sent about them."},
+    {"name": "alertmanager", "description": "Alertmanager's API version 2, for its clients."},
     {"name": "feedback", "description": "What people say about decisions, and planned work."},
     {"name": "models", "description": "What decides, what runs beside it, and whether it fits."},
     {"name": "analysis", "description": "Anomalies and ranked causes on demand."},
@@ -115,6 +117,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     for part in (forecasts, models, sources, stream, simulation):
         v1.include_router(part.router)
     app.include_router(v1)
+    app.include_router(alertmanager.router)
     describe(app)
     return app
 

@@ -11,10 +11,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from dos.alerting.desk import Seen
+from dos.alerting.routing import Routing
 from dos.api.simulation import Simulators
 from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
+from dos.model.alert import LabelPairs
 from dos.model.anomaly import Anomaly
 from dos.model.candidate import ModelsStatus
 from dos.model.drift import DriftReading
@@ -25,6 +28,7 @@ from dos.model.impact import Impact
 from dos.model.overview import ServiceStatus
 from dos.model.registry import SeriesRegistry
 from dos.model.rootcause import RootCause
+from dos.model.silence import Silence
 from dos.model.telemetry import SampleFrame
 from dos.storage.base import Store, Window
 
@@ -73,6 +77,45 @@ class Analysis:
     """None when nothing is abnormal, so that nothing has a cause."""
     impact: Impact | None = None
     """None when nothing is abnormal, so that nobody is affected."""
+
+
+class AlertDesk(Protocol):
+    """Alerts that fire, silences and routes, as Alertmanager's API shows them."""
+
+    @property
+    def routing(self) -> Routing:
+        """By which routes alerts go."""
+        ...
+
+    def alerts(self) -> Sequence[Seen]:
+        """What fires now, oldest first."""
+        ...
+
+    def groups(self) -> Sequence[tuple[str, LabelPairs, Sequence[Seen]]]:
+        """Receiver, labels and alerts of each group."""
+        ...
+
+    def silences(self) -> Sequence[Silence]:
+        """All of them, also those that ended lately."""
+        ...
+
+    def plan_silence(self, wanted: Silence) -> tuple[Silence, ...]:
+        """What is to be delivered for it; the one that holds from then on comes last.
+
+        Raises:
+            ValueError: It would be over already.
+            KeyError: There is none with its id.
+        """
+        ...
+
+    def plan_end(self, silence_id: str) -> Silence:
+        """What is to be delivered to end one.
+
+        Raises:
+            ValueError: It is over already.
+            KeyError: There is none with this id.
+        """
+        ...
 
 
 class Backend(Protocol):
@@ -147,6 +190,11 @@ class Backend(Protocol):
 
     def samples(self, series: Sequence[SeriesId], start: Millis, end: Millis) -> Window:
         """Samples in `[start, end]`, clipped to what is kept."""
+        ...
+
+    @property
+    def desk(self) -> AlertDesk:
+        """Alerts that fire, silences and routes."""
         ...
 
     def offer(self, delivery: Delivery) -> bool:

@@ -10,6 +10,7 @@ from dos.app.analyze import analyze
 from dos.app.metrics import SelfMetrics
 from dos.app.sentinel import Sentinel
 from dos.app.simulators import PlayedSimulators, simulators_of
+from dos.app.standing import StandingAlerts
 from dos.ingest.base import Delivery, SourceStatus
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
@@ -34,6 +35,8 @@ class SentinelBackend:
         self._sentinel = sentinel
         self._metrics = SelfMetrics(sentinel)
         self._simulators = simulators_of(sentinel.sources)
+        parts = sentinel.runner.pipeline.parts
+        self._desk = StandingAlerts(parts.desk, parts.book, sentinel.clock, sentinel.runner.lock)
 
     @property
     def store(self) -> Store:
@@ -121,6 +124,11 @@ class SentinelBackend:
         """Recent samples."""
         with self._sentinel.runner.lock:
             return self._sentinel.history.window(series, start, end)
+
+    @property
+    def desk(self) -> StandingAlerts:
+        """Alerts that fire, silences and routes."""
+        return self._desk
 
     def offer(self, delivery: Delivery) -> bool:
         """Into the mailbox, if there is room."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dos.alerting.book import AlertBook
+from dos.alerting.desk import Desk
 from dos.app.diagnose import Diagnosis
 from dos.app.log_watch import LogWatch
 from dos.compute.local import LocalHost
@@ -68,6 +69,7 @@ class Parts:
     correlator: Correlator
     diagnosis: Diagnosis
     book: AlertBook
+    desk: Desk
     stale_after: float
     """Seconds without samples after which an anomaly is no longer held against its entity."""
 
@@ -116,7 +118,9 @@ class Pipeline:
                 events += self._reassess(graph, now)
             with stage("alert"):
                 events += self._forecasts(now)
+                events += parts.desk.take(intake.alerts, intake.silences, now)
                 events += parts.book.tick(now)
+                events += parts.desk.tick(now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
     def skim(self, intakes: Sequence[Intake], offset: int) -> bool:
@@ -135,7 +139,8 @@ class Pipeline:
             then nothing was changed, and `step` has to take them one by one.
         """
         parts = self.parts
-        busy = parts.correlator.is_busy or parts.book.firing or parts.logs.is_watching
+        alerting = parts.book.firing or parts.desk.is_busy
+        busy = parts.correlator.is_busy or alerting or parts.logs.is_watching
         news = any(
             one.history
             or one.series
@@ -144,6 +149,8 @@ class Pipeline:
             or one.changes
             or one.feedback
             or one.logs
+            or one.alerts
+            or one.silences
             for one in intakes
         )
         if busy or news:

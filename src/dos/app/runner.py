@@ -246,11 +246,12 @@ class Runner:
         anomalies = await self.store.anomalies(active=True, limit=_ADOPT)
         self.pipeline.parts.correlator.adopt(incidents, anomalies, now)
         alerts = await self.store.alerts(state=AlertState.FIRING, limit=_ADOPT)
-        book = self.pipeline.parts.book
-        known = {alert.id for alert in book.firing}
+        book, desk = self.pipeline.parts.book, self.pipeline.parts.desk
+        known = {alert.id for alert in (*book.firing, *desk.firing)}
         lost = [alert for alert in alerts if alert.id not in known]
         ledgers = [row for alert in lost for row in await self.store.ledger(alert.id)]
-        book.adopt(lost, [row.notification for row in ledgers])
+        posted = book.adopt(lost, [row.notification for row in ledgers])
+        desk.adopt(posted, now)
         if lost or any(one.id not in open_before for one in incidents):
             # What was adopted is not in the intake log: the next recovery must not need it.
             self.checkpoint()

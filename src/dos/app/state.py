@@ -39,6 +39,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "feedback": parts.feedback.dump(),
             "incidents": parts.correlator.dump(),
             "alerts": parts.book.dump(),
+            "posted": parts.desk.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
             "forecasts": parts.forecaster.dump(),
@@ -70,6 +71,8 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
             parts.feedback.load(sections["feedback"])
         parts.correlator.load(sections["incidents"])
         parts.book.load(sections["alerts"])
+        if "posted" in sections:  # nor these
+            parts.desk.load(sections["posted"], pipeline.now)
         if "logs" in sections:  # checkpoints of earlier versions have none
             parts.logs.detector.load(sections["logs"])
         if "budgets" in sections:  # nor these

@@ -9,6 +9,8 @@ from random import Random
 
 from dos.alerting.base import AlertingConfig, Notifier, Receiver
 from dos.alerting.book import AlertBook
+from dos.alerting.desk import Desk
+from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.app.diagnose import Diagnosis
 from dos.app.history import KeptHistory
 from dos.app.log_watch import LogWatch
@@ -29,6 +31,7 @@ from dos.impact.ledger import Ledger
 from dos.incidents.correlate import Correlator
 from dos.ingest.base import Source
 from dos.kit.clock import SECOND, Clock
+from dos.kit.errors import ConfigError
 from dos.model.registry import SeriesRegistry
 from dos.rca.base import Ranker
 from dos.storage.base import History, LongHistory, Store
@@ -59,6 +62,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         receivers: Who is told.
     """
     registry = SeriesRegistry()
+    desk = Desk(routing_of(settings, receivers))
     calendars = Calendars(settings.calendars)
     kernel = DetectKernel(settings.detect, calendars)
     parts = Parts(
@@ -79,7 +83,8 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
             registry=registry,
             history=history,
         ),
-        book=AlertBook(alerting_config(settings, receivers)),
+        book=AlertBook(alerting_config(settings, receivers), desk),
+        desk=desk,
         stale_after=settings.incidents.stale_after,
     )
     return Pipeline(parts)
@@ -106,6 +111,23 @@ def alerting_config(settings: Settings, receivers: Sequence[Receiver]) -> Alerti
     names = set(AlertingConfig.model_fields) - {"receivers"}
     own = {name: getattr(settings.alerting, name) for name in names}
     return AlertingConfig(**own, receivers=tuple(receivers))
+
+
+def routing_of(settings: Settings, receivers: Sequence[Receiver]) -> Routing:
+    """By which routes alerts go.
+
+    Raises:
+        ConfigError: The file of routes is missing, or something is wrong with it.
+    """
+    file = settings.alerting.routes_file
+    if not file:
+        return default_routing(receivers)
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"alerting.routes_file: {file} cannot be read: {error.strerror}"
+        raise ConfigError(msg) from error
+    return routing_of_file(text, str(file), receivers)
 
 
 def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[NamedSource]:

@@ -24,15 +24,20 @@ from pydantic import TypeAdapter, ValidationError
 from dos.bus.codec_logs import decode_logs, encode_logs
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
+from dos.model.alert import PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.intake import Intake
+from dos.model.silence import Silence
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, MetricBatch, Series
 
-VERSION = 3
-"""2 added feedback, 3 log lines. An entry without any is still version 1, to the byte."""
+VERSION = 4
+"""2 added feedback, 3 log lines, 4 alerts and silences. An entry without any is still version 1, to
+the byte."""
+_LATER = {"feedback": 2, "logs": 3, "alerts": 4, "silences": 4}
+"""What an entry may have since which version."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -52,6 +57,8 @@ class _Header:
     feedback: tuple[Feedback, ...] = ()
     logs: int = 0
     """Bytes of the log lines."""
+    alerts: tuple[PostedAlert, ...] = ()
+    silences: tuple[Silence, ...] = ()
 
 
 _HEADER: TypeAdapter[_Header] = TypeAdapter(_Header)
@@ -62,10 +69,10 @@ def encode(intake: Intake) -> bytes:
     batch = intake.metrics
     at = _common_time(batch.timestamp)
     logs = encode_logs(intake.logs) if intake.logs else b""
-    absent = {name for name in ("feedback", "logs") if not getattr(intake, name)}
+    absent = {name for name in _LATER if not getattr(intake, name)}
     header = _HEADER.dump_json(
         _Header(
-            version=3 if logs else 2 if intake.feedback else 1,
+            version=max((_LATER[name] for name in _LATER.keys() - absent), default=1),
             now=intake.now,
             source=intake.source,
             history=intake.history,
@@ -77,6 +84,8 @@ def encode(intake: Intake) -> bytes:
             changes=intake.changes,
             feedback=intake.feedback,
             logs=len(logs),
+            alerts=intake.alerts,
+            silences=intake.silences,
         ),
         exclude=absent or None,
     )
@@ -119,6 +128,8 @@ def decode(data: bytes) -> Intake:
         changes=header.changes,
         feedback=header.feedback,
         logs=decode_logs(data[end:]) if header.logs else None,
+        alerts=header.alerts,
+        silences=header.silences,
     )
 
 

@@ -22,11 +22,13 @@ from typing import Protocol
 
 from dos.kit.clock import Millis
 from dos.kit.retry import CircuitState
+from dos.model.alert import PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.logs import LogBatch
+from dos.model.silence import Silence
 from dos.model.telemetry import SampleFrame
 
 
@@ -44,6 +46,10 @@ class Delivery:
     """What people said about decisions; comes through the API."""
     logs: LogBatch | None = None
     """Log lines."""
+    alerts: tuple[PostedAlert, ...] = ()
+    """Alerts that another system raised or ended."""
+    silences: tuple[Silence, ...] = ()
+    """Silences as they are from now on; comes through the API."""
     problems: tuple[str, ...] = ()
     """What the source could not collect this time although it works as a whole, one sentence
     each; they show in its status until the next delivery."""
@@ -52,7 +58,7 @@ class Delivery:
     def is_empty(self) -> bool:
         """Whether there is nothing in it for the pipeline: a sign of life only."""
         told = self.entities or self.edges or self.changes or self.feedback or self.logs
-        return self.frame is None and not told
+        return self.frame is None and not (told or self.alerts or self.silences)
 
 
 class Sink(Protocol):

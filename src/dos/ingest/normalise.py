@@ -159,6 +159,8 @@ class Normaliser:
             edges=delivery.edges,
             changes=delivery.changes,
             feedback=delivery.feedback,
+            alerts=delivery.alerts,
+            silences=delivery.silences,
             logs=delivery.logs or None,
         )
 

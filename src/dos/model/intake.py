@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dos.kit.clock import Millis
+from dos.model.alert import PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
 from dos.model.graph import EdgeEvidence
 from dos.model.logs import LogBatch
+from dos.model.silence import Silence
 from dos.model.telemetry import MetricBatch, Series
 
 
@@ -35,3 +37,7 @@ class Intake:
     """What people said; an entry under a known id replaces it, to undo it."""
     logs: LogBatch | None = None
     """Log lines, if any came."""
+    alerts: tuple[PostedAlert, ...] = ()
+    """Alerts that another system raised or ended."""
+    silences: tuple[Silence, ...] = ()
+    """Silences as they are from now on; one under a known id replaces it."""

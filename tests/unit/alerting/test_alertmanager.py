@@ -12,10 +12,10 @@ import yaml
 
 from dos.alerting.alertmanager import read_alertmanager
 from dos.alerting.inhibition import Inhibitor, InhibitRule
-from dos.alerting.matchers import Matcher, Operator, parse_matcher, parse_matchers
 from dos.alerting.timeinterval import Span, TimeInterval
 from dos.kit.clock import Millis
 from dos.kit.errors import ConfigError
+from dos.model.matchers import Matcher, Operator, parse_matcher, parse_matchers
 from tests.conftest import require_binary
 
 SHOP = """

@@ -6,12 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from dos.alerting.matchers import parse_matchers
-from dos.alerting.silences import Silence, Silences, SilenceState
+from dos.alerting.silences import KEPT, Silences
 from dos.kit.clock import Millis
+from dos.model.matchers import parse_matchers
+from dos.model.silence import Silence, SilenceState
 
 NOW = Millis(1_800_000_000_000)
 LABELS = {"alertname": "HighCpu", "service": "web"}
+
+
+def keep(silences: Silences, wanted: Silence, now: Millis) -> Silence:
+    *before, kept = silences.plan(wanted, now)
+    for one in (*before, kept):
+        silences.put(one)
+    return kept
+
+
+def expire(silences: Silences, silence_id: str, now: Millis) -> Silence:
+    ended = silences.plan_end(silence_id, now)
+    silences.put(ended)
+    return ended
 
 
 def asked(begins: int = 0, lasts: int = 60_000, text: str = "service=web") -> Silence:
@@ -27,7 +41,7 @@ def asked(begins: int = 0, lasts: int = 60_000, text: str = "service=web") -> Si
 
 def test_a_silence_holds_between_its_ends() -> None:
     silences = Silences()
-    kept = silences.keep(asked(begins=10_000), NOW)
+    kept = keep(silences, asked(begins=10_000), NOW)
     assert kept.state(NOW) is SilenceState.PENDING
     assert silences.by(LABELS, NOW) is None
     assert silences.by(LABELS, Millis(NOW + 10_000)) == kept
@@ -37,11 +51,11 @@ def test_a_silence_holds_between_its_ends() -> None:
 
 def test_what_has_begun_is_not_rewritten() -> None:
     silences = Silences()
-    kept = silences.keep(asked(), NOW)
+    kept = keep(silences, asked(), NOW)
     later = Millis(NOW + 5_000)
-    longer = silences.keep(replace(kept, ends_at=Millis(NOW + 600_000)), later)
+    longer = keep(silences, replace(kept, ends_at=Millis(NOW + 600_000)), later)
     assert longer.id == kept.id
-    wider = silences.keep(replace(longer, matchers=parse_matchers("service=~.+")), later)
+    wider = keep(silences, replace(longer, matchers=parse_matchers("service=~.+")), later)
     assert wider.id != kept.id
     assert wider.starts_at == later
     by_id = {one.id: one for one in silences}
@@ -51,8 +65,8 @@ def test_what_has_begun_is_not_rewritten() -> None:
 
 def test_a_silence_that_has_not_begun_may_be_changed() -> None:
     silences = Silences()
-    kept = silences.keep(asked(begins=10_000), NOW)
-    moved = silences.keep(replace(kept, starts_at=Millis(NOW + 20_000)), NOW)
+    kept = keep(silences, asked(begins=10_000), NOW)
+    moved = keep(silences, replace(kept, starts_at=Millis(NOW + 20_000)), NOW)
     assert moved.id == kept.id
     assert len(list(silences)) == 1
 
@@ -60,24 +74,24 @@ def test_a_silence_that_has_not_begun_may_be_changed() -> None:
 @pytest.mark.parametrize("begins", [0, 30_000])
 def test_a_silence_is_expired_once(begins: int) -> None:
     silences = Silences()
-    kept = silences.keep(asked(begins=begins), NOW)
+    kept = keep(silences, asked(begins=begins), NOW)
     later = Millis(NOW + 5_000)
-    assert silences.expire(kept.id, later).state(later) is SilenceState.EXPIRED
+    assert expire(silences, kept.id, later).state(later) is SilenceState.EXPIRED
     assert silences.by(LABELS, Millis(NOW + 40_000)) is None
     with pytest.raises(ValueError, match="over already"):
-        silences.expire(kept.id, later)
+        expire(silences, kept.id, later)
     with pytest.raises(KeyError):
-        silences.expire("sil-unknown", later)
+        expire(silences, "sil-unknown", later)
 
 
 def test_one_that_is_over_is_not_revived() -> None:
     silences = Silences()
-    kept = silences.keep(asked(), NOW)
+    kept = keep(silences, asked(), NOW)
     later = Millis(NOW + 120_000)
-    again = silences.keep(replace(kept, ends_at=Millis(later + 60_000)), later)
+    again = keep(silences, replace(kept, ends_at=Millis(later + 60_000)), later)
     assert again.id != kept.id
     with pytest.raises(ValueError, match="over already"):
-        silences.keep(asked(), later)
+        keep(silences, asked(), later)
 
 
 def test_silences_that_match_everything_or_never_hold_are_refused() -> None:
@@ -85,3 +99,12 @@ def test_silences_that_match_everything_or_never_hold_are_refused() -> None:
         asked(text="service=~.*")
     with pytest.raises(ValueError, match="end after"):
         asked(lasts=0)
+
+
+def test_what_ended_long_ago_is_forgotten() -> None:
+    silences = Silences()
+    kept = keep(silences, asked(), NOW)
+    silences.forget(kept.ends_at)
+    assert silences.find(kept.id) == kept
+    silences.forget(Millis(kept.ends_at + KEPT + 1))
+    assert silences.find(kept.id) is None

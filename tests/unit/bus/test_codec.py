@@ -9,12 +9,15 @@ import pytest
 from dos.bus.codec import decode, encode
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
+from dos.model.alert import PostedAlert
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity, EntityKind
 from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.graph import EdgeEvidence
 from dos.model.ids import ChangeId, EntityId, FeedbackId, SeriesId
 from dos.model.intake import Intake
+from dos.model.matchers import parse_matchers
+from dos.model.silence import Silence
 from dos.model.telemetry import MetricBatch, MetricKind, Role, Series, SeriesSpec
 from tests.unit.bus.intakes import batch, same
 
@@ -61,16 +64,35 @@ def told() -> Intake:
     return Intake(now=Millis(9), source="feedback", feedback=(said,))
 
 
+def posted() -> Intake:
+    alert = PostedAlert(
+        labels=(("alertname", "Düster"), ("service", "db")),
+        starts_at=Millis(3),
+        updated_at=Millis(9),
+    )
+    silence = Silence(
+        id="1",
+        matchers=parse_matchers('service=~"d.*",env!="test"'),
+        starts_at=Millis(1),
+        ends_at=Millis(99),
+        created_by="ann",
+        comment="disks",
+        updated_at=Millis(9),
+    )
+    return Intake(now=Millis(9), source="push", alerts=(alert,), silences=(silence,))
+
+
 @pytest.mark.parametrize(
     "intake",
     [
         full(),
         told(),
+        posted(),
         Intake(now=Millis(5)),
         Intake(now=Millis(5), metrics=batch([0, 1], [9, 9], [1.5, 2.5])),
         Intake(now=Millis(0), metrics=batch([3], [-5], [float("nan")])),
     ],
-    ids=["full", "feedback", "heartbeat", "one time", "not a number"],
+    ids=["full", "feedback", "alerts", "heartbeat", "one time", "not a number"],
 )
 def test_there_and_back(intake: Intake) -> None:
     data = encode(intake)
@@ -138,7 +160,7 @@ def test_only_an_entry_with_feedback_needs_the_newer_format() -> None:
 def test_a_newer_format_is_refused() -> None:
     data = encode(Intake(now=Millis(5)))
     header = json.loads(data[4:])
-    header["version"] = 4
+    header["version"] = 5
     newer = json.dumps(header).encode()
-    with pytest.raises(PermanentError, match="format 4; this DOS reads up to 3"):
+    with pytest.raises(PermanentError, match="format 5; this DOS reads up to 4"):
         decode(struct.pack("<I", len(newer)) + newer)

@@ -7,7 +7,7 @@ from typing import Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
-from dos.alerting.message import body, subject
+from dos.alerting.message import body_of, subject_of
 from dos.kit.clock import Clock, to_rfc3339
 from dos.kit.errors import TransientError
 from dos.kit.plugins import Plugin
@@ -49,10 +49,10 @@ class ConsoleNotifier:
         Raises:
             TransientError: The stream does not take it (a full disk, a pipe without a reader).
         """
-        alert = notification.alert
-        lines = [f"{to_rfc3339(notification.created_at)} {self._name}: {subject(alert)}"]
+        said = subject_of(notification)
+        lines = [f"{to_rfc3339(notification.created_at)} {self._name}: {said}"]
         if self._config.details:
-            lines += [f"    {line}" for line in body(alert).splitlines()]
+            lines += [f"    {line}" for line in body_of(notification).splitlines()]
         # Looked up at each call: whoever redirects sys.stderr (Rich's live view) gets the lines.
         stream = self._stream or (sys.stdout if self._config.stream == "stdout" else sys.stderr)
         try:

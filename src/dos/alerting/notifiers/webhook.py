@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ from dos.kit.duration import Duration
 from dos.kit.errors import PermanentError, TransientError
 from dos.kit.plugins import Plugin
 from dos.kit.secret import Secret
-from dos.model.alert import Alert, AlertState, Notification
+from dos.model.alert import Alert, AlertState, LabelPairs, Notification
 
 _NEVER = "0001-01-01T00:00:00Z"
 """What Alertmanager writes as the end of an alert that still fires."""
@@ -164,23 +165,26 @@ class WebhookNotifier:
 
 
 def payload(notification: Notification) -> Payload:
-    """The body for `notification`: a group of one alert."""
+    """The body for `notification`; what DOS tells of an incident is a group of one alert."""
     alert = notification.alert
-    labels, facts = dict(alert.labels), dict(alert.annotations)
+    facts = dict(alert.annotations)
     link = facts.get("link", "")
-    group = {name: value for name, value in alert.labels if name in _GROUPED_BY}
-    inner = ", ".join(f'{name}="{value}"' for name, value in group.items())
+    group, key = dict(notification.group), notification.subject
+    if not notification.route:
+        group = {name: value for name, value in alert.labels if name in _GROUPED_BY}
+        inner = ", ".join(f'{name}="{value}"' for name, value in group.items())
+        key = f"{{}}:{{{inner}}}"
     return Payload(
         version="4",
-        groupKey=f"{{}}:{{{inner}}}",
+        groupKey=key,
         truncatedAlerts=0,
-        status=alert.state.value,
+        status=notification.state.value,
         receiver=notification.receiver,
         groupLabels=group,
-        commonLabels=labels,
-        commonAnnotations=facts,
+        commonLabels=_common(one.labels for one in notification.alerts),
+        commonAnnotations=_common(one.annotations for one in notification.alerts),
         externalURL=link.partition("/incidents/")[0],
-        alerts=[_alert(alert, labels, facts)],
+        alerts=[_alert(one) for one in notification.alerts],
         dos=_Dos(
             notification=notification.id,
             alert=alert.id,
@@ -193,15 +197,22 @@ def payload(notification: Notification) -> Payload:
     )
 
 
-def _alert(alert: Alert, labels: dict[str, str], facts: dict[str, str]) -> _Alert:
+def _common(pairs: Iterable[LabelPairs]) -> dict[str, str]:
+    """What all of them have."""
+    sets = [set(one) for one in pairs]
+    return dict(sorted(set.intersection(*sets)))
+
+
+def _alert(alert: Alert) -> _Alert:
+    facts = dict(alert.annotations)
     over = alert.state is AlertState.RESOLVED and alert.ends_at is not None
     return _Alert(
         status=alert.state.value,
-        labels=labels,
+        labels=dict(alert.labels),
         annotations=facts,
         startsAt=to_rfc3339(alert.starts_at),
         endsAt=to_rfc3339(alert.ends_at) if over and alert.ends_at is not None else _NEVER,
-        generatorURL=facts.get("link", ""),
+        generatorURL=alert.generator_url or facts.get("link", ""),
         fingerprint=alert.fingerprint,
     )
 

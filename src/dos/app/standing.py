@@ -1,0 +1,60 @@
+"""Alerts, groups and silences as they stand: implements `dos.api.backend.AlertDesk`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+
+from dos.alerting.book import AlertBook
+from dos.alerting.desk import Desk, Seen
+from dos.alerting.routing import Routing
+from dos.kit.clock import Clock
+from dos.model.alert import LabelPairs
+from dos.model.silence import Silence
+
+
+class StandingAlerts:
+    """Reads what the pipeline holds.
+
+    Args:
+        desk: Posted alerts and silences.
+        book: Alerts of DOS itself.
+        clock: The application's.
+        lock: That guards the pipeline's state.
+    """
+
+    def __init__(self, desk: Desk, book: AlertBook, clock: Clock, lock: Lock) -> None:
+        self._desk = desk
+        self._book = book
+        self._clock = clock
+        self._lock = lock
+
+    @property
+    def routing(self) -> Routing:
+        """By which routes alerts go."""
+        return self._desk.routing
+
+    def alerts(self) -> Sequence[Seen]:
+        """What fires now, oldest first."""
+        with self._lock:
+            return self._desk.seen(self._book.firing, self._clock.now())
+
+    def groups(self) -> Sequence[tuple[str, LabelPairs, Sequence[Seen]]]:
+        """Receiver, labels and alerts of each group."""
+        with self._lock:
+            return self._desk.groups(self._book.firing, self._clock.now())
+
+    def silences(self) -> Sequence[Silence]:
+        """All of them, also those that ended lately."""
+        with self._lock:
+            return list(self._desk.silences)
+
+    def plan_silence(self, wanted: Silence) -> tuple[Silence, ...]:
+        """What is to be delivered for it; the one that holds from then on comes last."""
+        with self._lock:
+            return self._desk.silences.plan(wanted, self._clock.now())
+
+    def plan_end(self, silence_id: str) -> Silence:
+        """What is to be delivered to end one."""
+        with self._lock:
+            return self._desk.silences.plan_end(silence_id, self._clock.now())

@@ -1,0 +1,159 @@
+"""Alertmanager's API version 2: what its clients post and read, and how they are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from dos.kit.clock import to_rfc3339
+from tests.api.fake import FakeBackend, at
+
+V2 = "/api/v2"
+
+
+def silence(**also: object) -> dict[str, object]:
+    return {
+        "matchers": [{"name": "service", "value": "db", "isRegex": False, "isEqual": True}],
+        "startsAt": to_rfc3339(at(3)),
+        "endsAt": to_rfc3339(at(60)),
+        "createdBy": "ann",
+        "comment": "new disks",
+        **also,
+    }
+
+
+def alert(name: str = "DiskFull", **labels: str) -> dict[str, Any]:
+    return {"labels": {"alertname": name, **labels}}
+
+
+def test_an_alert_begins_is_shown_and_ends(client: TestClient, backend: FakeBackend) -> None:
+    posted = alert(service="db", empty="")
+    posted |= {"annotations": {"summary": "94 %"}, "generatorURL": "http://prom/graph"}
+    assert client.post(f"{V2}/alerts", json=[posted]).status_code == 200
+    (shown,) = client.get(f"{V2}/alerts").json()
+    assert shown["labels"] == {"alertname": "DiskFull", "service": "db"}
+    assert shown["annotations"] == {"summary": "94 %"}
+    assert shown["generatorURL"] == "http://prom/graph"
+    assert shown["startsAt"] == to_rfc3339(backend.clock.now())
+    assert shown["status"] == {"state": "active", "silencedBy": [], "inhibitedBy": []}
+    assert [one["name"] for one in shown["receivers"]] == ["pager", "chat"]
+    ended = posted | {"endsAt": to_rfc3339(backend.clock.now())}
+    assert client.post(f"{V2}/alerts", json=[ended]).status_code == 200
+    assert client.get(f"{V2}/alerts").json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", {"DiskFull", "Slow"}),
+        ("?filter=service=db", {"DiskFull"}),
+        ("?filter=service=~d.&filter=alertname!=DiskFull", set()),
+        ("?filter=severity=", {"DiskFull", "Slow"}),
+        ("?receiver=pag.*", {"DiskFull", "Slow"}),
+        ("?receiver=page", set()),
+        ("?silenced=false", {"Slow"}),
+        ("?active=false", {"DiskFull"}),
+    ],
+)
+def test_alerts_are_chosen(client: TestClient, query: str, names: set[str]) -> None:
+    client.post(f"{V2}/alerts", json=[alert(service="db"), alert("Slow", service="web")])
+    client.post(f"{V2}/silences", json=silence())
+    found = client.get(f"{V2}/alerts{query}").json()
+    assert {one["labels"]["alertname"] for one in found} == names
+    by_group = client.get(f"{V2}/alerts/groups{query}").json()
+    assert {one["labels"]["alertname"] for one in by_group} == names
+
+
+def test_a_wrong_alert_is_refused_and_the_others_are_taken(client: TestClient) -> None:
+    wrong = [
+        {"labels": {}},
+        {"labels": {"1": "x"}},
+        alert() | {"startsAt": "yesterday"},
+        alert() | {"startsAt": to_rfc3339(at(5)), "endsAt": to_rfc3339(at(4))},
+    ]
+    answer = client.post(f"{V2}/alerts", json=[*wrong, alert("Right")])
+    assert answer.status_code == 400
+    said = answer.json()
+    assert "alert 0: an alert needs at least one label" in said
+    assert "alert 1: labels: '1' is not the name of a label" in said
+    assert "alert 2: " in said
+    assert "alert 3: endsAt lies before startsAt" in said
+    (shown,) = client.get(f"{V2}/alerts").json()
+    assert shown["labels"] == {"alertname": "Right"}
+
+
+def test_a_silence_is_made_changed_and_ended(client: TestClient) -> None:
+    made = client.post(f"{V2}/silences", json=silence()).json()["silenceID"]
+    shown = client.get(f"{V2}/silence/{made}").json()
+    assert shown["status"] == {"state": "active"}
+    assert shown["matchers"] == silence()["matchers"]
+    changed = silence(id=made, endsAt=to_rfc3339(at(90)))
+    assert client.post(f"{V2}/silences", json=changed).json()["silenceID"] == made
+    wider = [{"name": "service", "value": "d.*", "isRegex": True}]
+    other = client.post(f"{V2}/silences", json=silence(id=made, matchers=wider)).json()
+    assert other["silenceID"] != made
+    states = {one["id"]: one["status"]["state"] for one in client.get(f"{V2}/silences").json()}
+    assert states == {made: "expired", other["silenceID"]: "active"}
+    assert client.get(f"{V2}/silences?filter=service=db").json()[0]["id"] == made
+    assert client.delete(f"{V2}/silence/{other['silenceID']}").status_code == 200
+    again = client.delete(f"{V2}/silence/{other['silenceID']}")
+    assert (again.status_code, "over already" in again.json()) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("also", "code", "said"),
+    [
+        ({"endsAt": to_rfc3339(at(1))}, 400, "end"),
+        ({"matchers": [{"name": "a", "value": "(", "isRegex": True}]}, 400, "regular expression"),
+        ({"matchers": [{"name": "a", "value": ".*", "isRegex": True}]}, 400, "not empty"),
+        ({"matchers": []}, 400, "matchers"),
+        ({"startsAt": "soon"}, 400, "soon"),
+        ({"id": "unknown"}, 404, "no silence unknown"),
+    ],
+)
+def test_a_wrong_silence_is_refused_in_words(
+    client: TestClient, also: dict[str, object], code: int, said: str
+) -> None:
+    answer = client.post(f"{V2}/silences", json=silence(**also))
+    assert answer.status_code == code
+    assert said in answer.json()
+    assert client.get(f"{V2}/silences").json() == []
+
+
+def test_there_may_be_no_room(client: TestClient, backend: FakeBackend) -> None:
+    made = client.post(f"{V2}/silences", json=silence()).json()["silenceID"]
+    backend.room = 0
+    for answer in (
+        client.post(f"{V2}/alerts", json=[alert()]),
+        client.post(f"{V2}/silences", json=silence()),
+        client.delete(f"{V2}/silence/{made}"),
+    ):
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "5"
+
+
+def test_unknown_silences_and_malformed_filters(client: TestClient) -> None:
+    assert client.get(f"{V2}/silence/no").status_code == 404
+    assert client.delete(f"{V2}/silence/no").status_code == 404
+    for path in ("alerts", "alerts/groups", "silences"):
+        answer = client.get(f"{V2}/{path}?filter=service")
+        assert answer.status_code == 400
+        assert "has to follow" in answer.json()
+    assert client.get(f"{V2}/alerts?receiver=(").status_code == 400
+
+
+def test_the_status_shows_the_routes(client: TestClient) -> None:
+    status = client.get(f"{V2}/status").json()
+    assert status["cluster"]["status"] == "disabled"
+    assert "receiver: pager" in status["config"]["original"]
+    assert [one["name"] for one in client.get(f"{V2}/receivers").json()] == ["chat", "pager"]
+
+
+@pytest.mark.parametrize("body", [b"{", b"[1]", b"{}", b"\xff"])
+def test_what_is_no_list_of_alerts_is_refused_in_words(client: TestClient, body: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = client.post(f"{V2}/alerts", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "body" in answer.json()
