@@ -86,6 +86,8 @@ class Running:
 
     url: str
     received: Received
+    dos: list[str]
+    """How to start it."""
 
     def amtool(self, *words: str) -> str:
         """What amtool says; it has to succeed."""
@@ -93,6 +95,13 @@ class Running:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
+
+    def command(self, *words: str) -> str:
+        """What a command of DOS says of it; it has to succeed."""
+        command = [*self.dos, *words, "--url", self.url]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
 
     def names(self, *words: str) -> set[str]:
         """Names of the alerts that amtool finds."""
@@ -121,7 +130,7 @@ def dos(tmp_path: Path, dos_command: list[str]) -> Iterator[Running]:
         serve = [*dos_command, "serve", "--config", str(config)]
         stack.enter_context(running(serve, log, partial(answers, f"{url}/healthz")))
         try:
-            yield Running(url, received)
+            yield Running(url, received, dos_command)
         except BaseException:
             print(log.read_text()[-4000:])
             raise
@@ -204,6 +213,11 @@ def test_amtool_adds_queries_and_silences(dos: Running) -> None:
     assert not dos.told("Hushed", "firing")
     dos.amtool("silence", "expire", silence)
     wait_for("it is told after all", lambda: dos.told("Hushed", "firing"), 15)
+    listed = dos.command("alerts", "list")
+    (hushed,) = [line.split()[0] for line in listed.splitlines() if "Hushed" in line]
+    why = dos.command("alerts", "explain", hushed)
+    assert "team: not told: silenced" in why
+    assert "team: told that it began" in why
     assert silence not in dos.amtool("silence", "query", "-q")
     (ended,) = json.loads(dos.amtool("silence", "query", "-o", "json", "--expired"))
     assert (ended["id"], ended["status"]["state"]) == (silence, "expired")

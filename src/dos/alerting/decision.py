@@ -19,6 +19,8 @@ class Reason(StrEnum):
     """Another probable root cause than the one this receiver was told."""
     TOLD_RESOLVED = "told_resolved"
     """It is over."""
+    TOLD_AGAIN = "told_again"
+    """Nothing new of this alert, but `repeat_interval` is over, or its group has news."""
     DEDUPLICATED = "deduplicated"
     """Nothing that this receiver does not know already."""
     THROTTLED = "throttled"
@@ -31,15 +33,46 @@ class Reason(StrEnum):
     """No route leads from the alert to the receiver."""
     SILENCED = "silenced"
     """Somebody wants quiet about it; what a receiver was told is resolved all the same."""
+    INHIBITED = "inhibited"
+    """Another alert that fires says enough (`inhibit_rules`)."""
+    ROUTE_MUTED = "route_muted"
+    """A time interval of the route mutes it now."""
+    ROUTE_GONE = "route_gone"
+    """The configuration has this route no more; what was told by it is still resolved."""
     RESOLVED_UNTOLD = "resolved_untold"
     """Over before this receiver was told that it began."""
     NO_RECEIVER = "no_receiver"
-    """The configuration has no receivers."""
+    """There is nobody to tell: no receiver at all, or the route's has no channel."""
 
     @property
     def told(self) -> bool:
         """Whether a notification was queued."""
         return self.value.startswith("told_")
+
+    @property
+    def sentence(self) -> str:
+        """The same for people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.TOLD_FIRING: "told that it began",
+    Reason.TOLD_SEVERITY_ROSE: "told that it is worse than it was told before",
+    Reason.TOLD_CAUSE_NAMED: "told of another probable cause",
+    Reason.TOLD_RESOLVED: "told that it is over",
+    Reason.TOLD_AGAIN: "told again, with its group or because repeat_interval is over",
+    Reason.DEDUPLICATED: "not told: it knows all of it already",
+    Reason.THROTTLED: "not told of another cause yet: update_interval is not over",
+    Reason.GROUP_WAIT: "nobody is told before group_wait is over",
+    Reason.BELOW_MIN_SEVERITY: "not told: less severe than its min_severity",
+    Reason.NOT_ROUTED: "not told: no route leads to it",
+    Reason.SILENCED: "not told: silenced",
+    Reason.INHIBITED: "not told: inhibited by another alert that fires",
+    Reason.ROUTE_MUTED: "not told: a time interval mutes the route",
+    Reason.ROUTE_GONE: "not told: the route is no longer in the configuration",
+    Reason.RESOLVED_UNTOLD: "not told that it is over: it never heard that it began",
+    Reason.NO_RECEIVER: "nobody told: there is no receiver with a channel",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from pydantic import TypeAdapter, ValidationError
 
-from dos.alerting.groups import Groups, Held, KeptGroups, Message
+from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.groups import Groups, KeptGroups, Message
 from dos.alerting.routing import Routing
 from dos.alerting.silences import Silences
 from dos.kit.clock import MINUTE, Millis
@@ -38,6 +39,7 @@ _SEVERITIES = {
     **dict.fromkeys(("sev4", "info", "low", "none", "informational"), Severity.SEV4),
 }
 _NEVER = Millis(2**53)
+_CLOSED_KEPT = 500
 _OWN_LASTS = 5 * MINUTE
 """Alerts of DOS itself have no end to be seen; who asks is told one that is always to come."""
 
@@ -51,6 +53,7 @@ class _State:
     groups: KeptGroups = field(default_factory=KeptGroups)
     silences: tuple[Silence, ...] = ()
     alerts: tuple[tuple[str, Alert], ...] = ()
+    decisions: tuple[tuple[AlertId, tuple[Decision, ...]], ...] = ()
 
 
 _STATE: TypeAdapter[_State] = TypeAdapter(_State)
@@ -83,6 +86,8 @@ class Desk:
         self._serial = 0
         self._alerts: dict[str, Alert] = {}
         """By fingerprint: what fires, or is over and still has to be told so."""
+        self._decisions: dict[AlertId, list[Decision]] = {}
+        """Oldest alert first; of those that are over the newest few hundred."""
         self._check_at = _NEVER
         """No alert ends by itself before this time."""
         self._groups = Groups(
@@ -128,10 +133,10 @@ class Desk:
                 posted = self._groups.find(print_)
                 if posted is not None:
                     events += self._follow(print_, posted, now)
-        messages = self._groups.tick(now)
-        for message in messages:
+        for message in self._groups.tick(now):
             events += self._notify(message)
-        if messages:
+        if self._groups.decided:
+            self._record(now)
             over = [
                 print_
                 for print_, alert in self._alerts.items()
@@ -139,6 +144,7 @@ class Desk:
             ]
             for print_ in over:
                 del self._alerts[print_]
+            self._forget()
         return events
 
     def goes_to(self, receiver: str, labels: Mapping[str, str]) -> bool:
@@ -191,9 +197,12 @@ class Desk:
             inhibited_by=() if inhibitor is None else (fingerprint_of(inhibitor.items()),),
         )
 
-    def why(self, print_: str) -> list[tuple[str, Held | None]]:
-        """For each receiver of an alert why it was not told at the last look; None: it was."""
-        return list(self._groups.why(print_))
+    def explain(self, alert_id: AlertId) -> Sequence[Decision]:
+        """Who was told about an alert and who was not, and why; oldest first.
+
+        Empty for an alert that is unknown or ended long ago.
+        """
+        return tuple(self._decisions.get(alert_id, ()))
 
     def adopt(self, alerts: Iterable[Alert], now: Millis) -> None:
         """Take over firing alerts that the store knows and this desk does not.
@@ -224,6 +233,7 @@ class Desk:
                 groups=self._groups.dump(),
                 silences=tuple(self.silences),
                 alerts=tuple(self._alerts.items()),
+                decisions=tuple((one, tuple(said)) for one, said in self._decisions.items()),
             )
         )
 
@@ -242,6 +252,7 @@ class Desk:
             ) from error
         self._serial = state.serial
         self._alerts = dict(state.alerts)
+        self._decisions = {one: list(said) for one, said in state.decisions}
         self._check_at = Millis(0)
         for silence in state.silences:
             self.silences.put(silence)
@@ -264,7 +275,24 @@ class Desk:
         self._serial += 1
         fresh = AlertId(derive_id("alr", print_, now, self._serial))
         self._alerts[print_] = _alert_of(posted, fresh, AlertState.FIRING, None, now)
+        record(self._decisions.setdefault(fresh, []), "", Reason.GROUP_WAIT, now)
         return [AlertChanged(alert=self._alerts[print_])]
+
+    def _record(self, now: Millis) -> None:
+        """Remember why somebody was told, or was not."""
+        for print_, receiver, decided in self._groups.decided:
+            known = self._alerts.get(print_)
+            if known is None:
+                continue
+            nobody = decided.told and receiver not in self.routing.least
+            reason = Reason.NO_RECEIVER if nobody else decided
+            record(self._decisions.setdefault(known.id, []), receiver, reason, now)
+
+    def _forget(self) -> None:
+        alive = {one.id for one in self._alerts.values()}
+        over = [one for one in self._decisions if one not in alive]
+        for one in over[:-_CLOSED_KEPT]:
+            del self._decisions[one]
 
     def _notify(self, message: Message) -> list[Event]:
         """The notification, where its receiver has a channel."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
+from dos.alerting.decision import Reason
 from dos.alerting.inhibition import Inhibitor, InhibitRule
 from dos.alerting.routes import Route
 from dos.alerting.timeinterval import TimeInterval
@@ -26,23 +26,6 @@ from dos.model.alert import LabelPairs, PostedAlert
 
 RESOLVE_TIMEOUT = 300.0
 """Seconds after which an alert without an end that nobody sends again counts as over."""
-
-
-class Held(StrEnum):
-    """Why an alert of a group was not told of."""
-
-    INHIBITED = "inhibited"
-    SILENCED = "silenced"
-    ROUTE_MUTED = "route_muted"
-    """By a time interval of the route."""
-    KNOWN = "known"
-    """The receiver knows already, and it is not yet time to repeat it."""
-    NOT_WANTED = "not_wanted"
-    """Less severe than the receiver's `min_severity`."""
-    ROUTE_GONE = "route_gone"
-    """The configuration has this route no more; what was told by it is still resolved."""
-    NEVER_TOLD = "never_told"
-    """It is over, and the receiver was never told that it began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +61,12 @@ class _Group:
     receiver: str
     labels: LabelPairs
     due: Millis
+    interval: float
+    """Seconds between looks: `group_interval` of the route, also when that is gone."""
     flushed: bool = False
     alerts: dict[str, None] = field(default_factory=dict)
     """Fingerprints, in the order in which they came."""
     known: _Known | None = None
-    held: dict[str, Held] = field(default_factory=dict)
-    """Of the last look."""
 
     @property
     def key(self) -> _Key:
@@ -98,12 +81,12 @@ class _KeptGroup:
     receiver: str
     labels: LabelPairs
     due: Millis
+    interval: float
     flushed: bool
     alerts: tuple[str, ...]
     known_at: Millis | None
     firing: tuple[str, ...]
     resolved: tuple[str, ...]
-    held: tuple[tuple[str, Held], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +95,9 @@ class KeptGroups:
 
     alerts: tuple[PostedAlert, ...] = ()
     groups: tuple[_KeptGroup, ...] = ()
+
+
+_FIRING = frozenset({Reason.TOLD_FIRING, Reason.TOLD_AGAIN})
 
 
 class Groups:
@@ -145,6 +131,8 @@ class Groups:
         self._timeout = round(resolve_timeout * SECOND)
         self._alerts: dict[str, PostedAlert] = {}
         self._groups: dict[_Key, _Group] = {}
+        self.decided: list[tuple[str, str, Reason]] = []
+        """Fingerprint, receiver and reason: what the last `tick` decided."""
 
     def take(self, alerts: Iterable[PostedAlert], now: Millis) -> None:
         """Take alerts in; one that is known is brought up to date."""
@@ -158,6 +146,7 @@ class Groups:
     def tick(self, now: Millis) -> list[Message]:
         """What is to be sent by now. Cost: O(alerts of groups that are due)."""
         sent: list[Message] = []
+        self.decided = []
         due = sorted(key for key, group in self._groups.items() if group.due <= now)
         if not due:
             return sent
@@ -168,7 +157,7 @@ class Groups:
             if message is not None:
                 sent.append(message)
             group.flushed = True
-            group.due = Millis(now + round(self._route(group).group_interval * SECOND))
+            group.due = Millis(now + round(group.interval * SECOND))
             if not group.alerts:
                 del self._groups[key]
         kept = {print_ for group in self._groups.values() for print_ in group.alerts}
@@ -215,12 +204,6 @@ class Groups:
         for _, group in sorted(self._groups.items()):
             yield group.receiver, group.labels, [self._alerts[one] for one in group.alerts]
 
-    def why(self, print_: str) -> Iterator[tuple[str, Held | None]]:
-        """For each receiver of an alert why it was not told at the last look; None: it was."""
-        for _, group in sorted(self._groups.items()):
-            if print_ in group.alerts:
-                yield group.receiver, group.held.get(print_)
-
     def dump(self) -> KeptGroups:
         """The whole state; see `load`."""
         return KeptGroups(
@@ -237,14 +220,16 @@ class Groups:
         self._alerts = {one.fingerprint: one for one in kept.alerts}
         self._groups = {}
         for one in kept.groups:
+            route = self._routes.get((one.path, one.receiver))
+            interval = one.interval if route is None else route.group_interval
             group = _Group(
                 path=one.path,
                 receiver=one.receiver,
                 labels=one.labels,
-                due=one.due,
+                due=Millis(min(one.due, now + round(interval * SECOND))),
+                interval=interval,
                 flushed=one.flushed,
                 alerts=dict.fromkeys(one.alerts),
-                held=dict(one.held),
             )
             if one.known_at is not None:
                 group.known = _Known(
@@ -252,6 +237,8 @@ class Groups:
                 )
             self._groups[group.key] = group
         for print_, alert in self._alerts.items():
+            if self._ended(alert, now):
+                continue
             labels = dict(alert.labels)
             for route in self._tree.of(labels):
                 group_labels = route.group(labels)
@@ -283,7 +270,11 @@ class Groups:
                 return  # nobody was told of it
             wait = round(route.group_wait * SECOND)
             group = _Group(
-                path=route.path, receiver=route.receiver, labels=labels, due=Millis(now + wait)
+                path=route.path,
+                receiver=route.receiver,
+                labels=labels,
+                due=Millis(now + wait),
+                interval=route.group_interval,
             )
             self._groups[key] = group
         if not group.flushed and alert.starts_at + route.group_wait * SECOND < now:
@@ -301,32 +292,34 @@ class Groups:
 
     def _look(self, group: _Group, now: Millis) -> Message | None:
         """Go through the stages."""
-        group.held = {}
+        reasons: dict[str, Reason] = {}
         told = group.known.firing if group.known else set()
-        firing: dict[str, PostedAlert] = {}
-        resolved: dict[str, PostedAlert] = {}
         route = self._route(group)
         gone = (group.path, group.receiver) not in self._routes
         muted = self._muted(route, now)
         for print_ in list(group.alerts):
             alert = self._alerts[print_]
             ended = self._ended(alert, now)
-            if ended and print_ in told:
-                resolved[print_] = alert  # whatever holds it back now
-            elif ended:
-                group.held[print_] = Held.NEVER_TOLD
+            if ended:  # whatever holds it back now
+                reason = Reason.TOLD_RESOLVED if print_ in told else Reason.RESOLVED_UNTOLD
             elif gone:
-                group.held[print_] = Held.ROUTE_GONE
-            elif (reason := self._held(group.receiver, alert, now)) is not None:
-                group.held[print_] = reason
+                reason = Reason.ROUTE_GONE
+            elif (held := self._held(group.receiver, alert, now)) is not None:
+                reason = held
             elif muted:
-                group.held[print_] = Held.ROUTE_MUTED
+                reason = Reason.ROUTE_MUTED
             else:
-                firing[print_] = alert
+                reason = Reason.TOLD_AGAIN if print_ in told else Reason.TOLD_FIRING
+            reasons[print_] = reason
             if (ended or gone) and print_ not in told:
                 del group.alerts[print_]
-        if not _news(group.known, route, firing, resolved, now):
-            group.held |= dict.fromkeys(firing, Held.KNOWN)
+        firing = [one for one, why in reasons.items() if why in _FIRING]
+        resolved = [one for one, why in reasons.items() if why is Reason.TOLD_RESOLVED]
+        news = _news(group.known, route, set(firing), bool(resolved), now)
+        if not news:
+            reasons |= dict.fromkeys(firing, Reason.DEDUPLICATED)
+        self.decided += [(one, group.receiver, why) for one, why in reasons.items()]
+        if not news:
             return None
         # Those held back by now, and told of before, go on being known as firing.
         still = {one for one in told if one in group.alerts and one not in resolved}
@@ -337,8 +330,8 @@ class Groups:
             receiver=group.receiver,
             route=group.path,
             group=group.labels,
-            firing=tuple(firing[one] for one in sorted(firing)),
-            resolved=tuple(resolved[one] for one in sorted(resolved)),
+            firing=tuple(self._alerts[one] for one in sorted(firing)),
+            resolved=tuple(self._alerts[one] for one in sorted(resolved)),
             at=now,
         )
 
@@ -346,13 +339,13 @@ class Groups:
         found = self._routes.get((group.path, group.receiver))
         return found or Route(receiver=group.receiver, path=group.path)
 
-    def _held(self, receiver: str, alert: PostedAlert, now: Millis) -> Held | None:
+    def _held(self, receiver: str, alert: PostedAlert, now: Millis) -> Reason | None:
         labels = dict(alert.labels)
         if self._inhibitor.by(labels) is not None:
-            return Held.INHIBITED
+            return Reason.INHIBITED
         if self._silenced(labels, now):
-            return Held.SILENCED
-        return None if self._wanted(receiver, labels) else Held.NOT_WANTED
+            return Reason.SILENCED
+        return None if self._wanted(receiver, labels) else Reason.BELOW_MIN_SEVERITY
 
     def _muted(self, route: Route, now: Millis) -> bool:
         def holds(names: Sequence[str]) -> bool:
@@ -373,26 +366,22 @@ def _kept(group: _Group) -> _KeptGroup:
         receiver=group.receiver,
         labels=group.labels,
         due=group.due,
+        interval=group.interval,
         flushed=group.flushed,
         alerts=tuple(group.alerts),
         known_at=known.at if known else None,
         firing=tuple(sorted(known.firing)) if known else (),
         resolved=tuple(sorted(known.resolved)) if known else (),
-        held=tuple(sorted(group.held.items())),
     )
 
 
 def _news(
-    known: _Known | None,
-    route: Route,
-    firing: Mapping[str, PostedAlert],
-    resolved: Mapping[str, PostedAlert],
-    now: Millis,
+    known: _Known | None, route: Route, firing: set[str], resolved: bool, now: Millis
 ) -> bool:
     """Whether the receiver has to be told."""
     if known is None:
         return bool(firing)
-    if not set(firing) <= known.firing or resolved:
+    if resolved or not firing <= known.firing:
         return True
     repeat = round(route.repeat_interval * SECOND)
     return bool(firing) and known.at + repeat <= now

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from dos.alerting.decision import Decision
 from dos.alerting.desk import Seen
 from dos.alerting.routing import Routing
 from dos.api.simulation import Simulators
@@ -23,7 +24,7 @@ from dos.model.candidate import ModelsStatus
 from dos.model.drift import DriftReading
 from dos.model.forecast import Forecast
 from dos.model.graph import EdgeEvidence, GraphSnapshot
-from dos.model.ids import EntityId, SeriesId
+from dos.model.ids import AlertId, EntityId, SeriesId
 from dos.model.impact import Impact
 from dos.model.overview import ServiceStatus
 from dos.model.registry import SeriesRegistry
@@ -93,6 +94,13 @@ class AlertDesk(Protocol):
 
     def groups(self) -> Sequence[tuple[str, LabelPairs, Sequence[Seen]]]:
         """Receiver, labels and alerts of each group."""
+        ...
+
+    def explain(self, alert_id: AlertId) -> Sequence[Decision]:
+        """Who was told about an alert and who was not, and why; oldest first.
+
+        Empty for one that is unknown or ended long ago.
+        """
         ...
 
     def silences(self) -> Sequence[Silence]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from dos.alerting.decision import Decision
 from dos.api.forecast_schema import ForecastOut
 from dos.api.impact_schema import ImpactOut
 from dos.api.wire import Labels, Number, Time, Wire
@@ -359,10 +360,36 @@ def _delivery_state(row: Ledger) -> Literal["pending", "sent", "given_up"]:
     return "pending" if row.given_up_at is None else "given_up"
 
 
-class AlertDetail(AlertOut):
-    """An alert with the ledger of its notifications, oldest first."""
+class DecisionOut(Wire):
+    """Why a receiver was told of an alert, or was not."""
 
-    notifications: tuple[DeliveryOut, ...] = ()
+    receiver: str = Field(description="Empty when it is about all of them.")
+    reason: str
+    sentence: str
+    at: Time = Field(description="When it was first decided so.")
+    until: Time = Field(description="When it was last decided so.")
+    count: int = Field(description="How many times in a row.")
+
+    @staticmethod
+    def of(one: Decision) -> DecisionOut:
+        """A decision of the alert book or the desk."""
+        return DecisionOut(
+            receiver=one.receiver,
+            reason=one.reason.value,
+            sentence=one.reason.sentence,
+            at=one.at,
+            until=one.until,
+            count=one.count,
+        )
+
+
+class AlertDetail(AlertOut):
+    """An alert with the ledger of its notifications, and who was told or not and why."""
+
+    notifications: tuple[DeliveryOut, ...] = Field(default=(), description="Oldest first.")
+    decisions: tuple[DecisionOut, ...] = Field(
+        default=(), description="Oldest first; empty for an alert that ended long ago."
+    )
 
 
 class ChangeOut(Wire):

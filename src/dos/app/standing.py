@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from threading import Lock
 
 from dos.alerting.book import AlertBook
+from dos.alerting.decision import Decision
 from dos.alerting.desk import Desk, Seen
 from dos.alerting.routing import Routing
 from dos.kit.clock import Clock
 from dos.model.alert import LabelPairs
+from dos.model.ids import AlertId
 from dos.model.silence import Silence
 
 
@@ -43,6 +45,11 @@ class StandingAlerts:
         """Receiver, labels and alerts of each group."""
         with self._lock:
             return self._desk.groups(self._book.firing, self._clock.now())
+
+    def explain(self, alert_id: AlertId) -> Sequence[Decision]:
+        """Who was told about an alert and who was not, and why."""
+        with self._lock:
+            return self._book.explain(alert_id) or self._desk.explain(alert_id)
 
     def silences(self) -> Sequence[Silence]:
         """All of them, also those that ended lately."""

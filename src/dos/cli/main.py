@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from dos.cli import (
+    alerts,
     backtest,
     bench,
     config,
@@ -70,6 +71,7 @@ app.command("logs")(logs.logs)
 app.command("forecasts")(forecasts.forecasts)
 app.command("backtest")(backtest.backtest)
 app.command("check-config")(config.check_config)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 app.add_typer(feedback.app, name="feedback")

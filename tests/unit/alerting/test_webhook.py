@@ -16,12 +16,14 @@ from pydantic import ValidationError
 from dos.alerting.base import AlertingConfig, Receiver
 from dos.alerting.book import AlertBook
 from dos.alerting.dispatch import DeliveryPolicy, Dispatcher
-from dos.alerting.notifiers.webhook import Config, WebhookNotifier
+from dos.alerting.notifiers.webhook import Config, WebhookNotifier, payload
 from dos.alerting.outgoing import OutgoingPolicy
 from dos.kit.clock import ManualClock, SystemClock
 from dos.kit.errors import ConfigError, PermanentError, TransientError
 from dos.kit.retry import Backoff
-from dos.model.alert import Notification
+from dos.model.alert import Alert, AlertState, Notification
+from dos.model.ids import AlertId
+from dos.model.impact import Severity
 from dos.storage.memory import MemoryStore
 from tests.unit.alerting.builders import START, at, commit, incident, notifications, resolved
 
@@ -128,6 +130,41 @@ async def test_the_body_is_alertmanagers_payload_with_ours_beside_it(server: Hoo
         "probability": "80%",
         "evidence": "payment latency_p95 rose 9 times.",
     }
+
+
+def test_a_group_is_alertmanagers_payload() -> None:
+    def alert(number: int, state: AlertState) -> Alert:
+        return Alert(
+            id=AlertId(f"alr-{number}"),
+            fingerprint=f"{number:016}",
+            state=state,
+            severity=Severity.SEV1,
+            labels=(("alertname", "Down"), ("instance", str(number))),
+            annotations=(("runbook", "r"), ("summary", f"{number} is down")),
+            starts_at=at(0),
+            ends_at=at(60) if state is AlertState.RESOLVED else None,
+            updated_at=at(60),
+            generator_url="http://prometheus/graph",
+        )
+
+    body = payload(
+        Notification(
+            id="ntf-1",
+            receiver="pager",
+            alert=alert(1, AlertState.FIRING),
+            others=(alert(2, AlertState.RESOLVED),),
+            created_at=at(60),
+            route='{}/{team="db"}',
+            group=(("alertname", "Down"),),
+        )
+    )
+    assert body["groupKey"] == '{}/{team="db"}:{alertname="Down"}'
+    assert body["status"] == "firing"
+    assert body["groupLabels"] == body["commonLabels"] == {"alertname": "Down"}
+    assert body["commonAnnotations"] == {"runbook": "r"}
+    assert [one["status"] for one in body["alerts"]] == ["firing", "resolved"]
+    assert body["alerts"][0]["endsAt"] == "0001-01-01T00:00:00Z"
+    assert body["alerts"][1]["generatorURL"] == "http://prometheus/graph"
 
 
 async def test_the_signature_covers_time_and_body(server: HookServer) -> None:

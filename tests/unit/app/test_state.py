@@ -9,7 +9,13 @@ from structlog.testing import capture_logs
 
 from dos.app import state, wiring
 from dos.app.pipeline import Pipeline
+from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import CorruptDataError
+from dos.model.alert import PostedAlert
+from dos.model.events import NotificationQueued
+from dos.model.intake import Intake
+from dos.model.matchers import parse_matchers
+from dos.model.silence import Silence
 from tests.unit.app import played
 
 COUNT = len(played.intakes())
@@ -58,6 +64,38 @@ def halfway() -> bytes:
     one = played.pipeline()
     played.run(one, played.intakes()[:20])
     return state.dump(one)
+
+
+def test_posted_alerts_and_silences_survive_a_restart() -> None:
+    one = played.pipeline()
+    now = played.START
+    silence = Silence(
+        id="1",
+        matchers=parse_matchers("alertname=Hushed"),
+        starts_at=now,
+        ends_at=Millis(now + 600 * SECOND),
+        created_by="ann",
+        comment="",
+        updated_at=now,
+    )
+    alerts = tuple(
+        PostedAlert(labels=(("alertname", name),), starts_at=now, updated_at=now)
+        for name in ("Hushed", "Loud")
+    )
+    began = one.step(Intake(now=now, alerts=alerts, silences=(silence,)), 0)
+    assert [one.event.type for one in began.events] == ["alert_changed", "alert_changed"]
+    again = played.pipeline()
+    state.load(again, state.dump(one))
+    later = Intake(now=Millis(now + 40 * SECOND))
+    told = one.step(later, 1)
+    assert again.step(later, 1) == told
+    names = [
+        dict(one.event.notification.alert.labels)["alertname"]
+        for one in told.events
+        if isinstance(one.event, NotificationQueued)
+    ]
+    assert names == ["Loud"] * len(played.RECEIVERS)
+    assert not one.skim([Intake(now=Millis(now + 50 * SECOND))], 2)
 
 
 def test_damaged_checkpoints_are_refused() -> None:

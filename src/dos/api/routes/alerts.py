@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 
 from dos.api.access import BackendDep
 from dos.api.errors import not_found, problems
-from dos.api.schemas import AlertDetail, AlertOut, DeliveryOut
+from dos.api.schemas import AlertDetail, AlertOut, DecisionOut, DeliveryOut
 from dos.api.wire import Page, decode_cursor, encode_cursor
 from dos.kit.clock import Millis
 from dos.model.alert import AlertState
@@ -48,11 +48,14 @@ async def list_alerts(
 
 @router.get("/{alert_id}", operation_id="getAlert", summary="One alert", responses=problems(404))
 async def get_alert(alert_id: AlertId, backend: BackendDep) -> AlertDetail:
-    """One alert, and for each notification whether, when and how often it was tried."""
+    """One alert, who was told of it or not and why, and what became of each notification."""
     alert = await backend.store.alert(alert_id)
     if alert is None:
         raise not_found("alert", alert_id)
     rows = await backend.store.ledger(alert_id)
     return AlertDetail.model_validate(alert).model_copy(
-        update={"notifications": tuple(DeliveryOut.of(row) for row in rows)}
+        update={
+            "notifications": tuple(DeliveryOut.of(row) for row in rows),
+            "decisions": tuple(DecisionOut.of(one) for one in backend.desk.explain(alert_id)),
+        }
     )
