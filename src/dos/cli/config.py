@@ -34,6 +34,10 @@ def check_config(
         count = len(error.problems)
         err().print(f"{count} problem{'s' if count > 1 else ''}", style="red")
         raise typer.Exit(PROBLEM) from None
+    if loaded.settings.alerting.routes_file:
+        from dos.app import wiring
+
+        wiring.routing_of(loaded.settings, wiring.receivers_of(loaded.settings))
     where = plain(str(loaded.path)) if loaded.path else "no file: the defaults"
     out().print(f"{where}: valid", markup=False)
 

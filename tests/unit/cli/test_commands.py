@@ -163,6 +163,16 @@ class TestConfig:
         ]
         assert result.stderr == "2 problems\n"
 
+    def test_the_file_of_routes_is_checked_as_well(self, tmp_path: Path) -> None:
+        (tmp_path / "c.yaml").write_text("alerting: {routes_file: am.yml}\n")
+        assert "am.yml cannot be read" in dos_("check-config", "c.yaml").stderr
+        (tmp_path / "am.yml").write_text("route: {receiver: x}\nreceivers: [{name: y}]\n")
+        result = dos_("check-config", "c.yaml")
+        assert result.exit_code == 1
+        assert "there is no receiver 'x'" in result.stderr
+        (tmp_path / "am.yml").write_text("route: {receiver: x}\nreceivers: [{name: x}]\n")
+        assert dos_("check-config", "c.yaml").exit_code == 0
+
     def test_a_name_with_control_characters_cannot_move_the_cursor(self, tmp_path: Path) -> None:
         (tmp_path / "c.yaml").write_text('"\\e[2J": 1\n')
         assert "\x1b" not in dos_("check-config", "c.yaml").stdout
