@@ -18,6 +18,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dos.alerting.rules import RuleConfig
 from dos.kit.duration import Duration
 from dos.model.alert import Notification
 from dos.model.impact import Severity
@@ -80,6 +81,10 @@ class AlertingConfig(BaseModel):
     """A configuration file of Alertmanager (`alertmanager.yml`) with the routes, inhibition rules
     and time intervals that alerts go by. Its receivers are those below with the same names.
     Without it every alert goes to every receiver."""
+    rules: tuple[RuleConfig, ...] = ()
+    """Alerts on what a series says: a threshold, or silence."""
+    watchdog: bool = False
+    """An alert, `Watchdog`, that always fires: route it to something that calls when it stops."""
     receivers: tuple[Receiver, ...] = ()
     """Who is told."""
 
@@ -87,6 +92,18 @@ class AlertingConfig(BaseModel):
     @classmethod
     def _no_slash_at_end(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_differ(cls, value: tuple[RuleConfig, ...]) -> tuple[RuleConfig, ...]:
+        keys = [one.key for one in value]
+        for rule in value:
+            if keys.count(rule.key) > 1:
+                msg = (
+                    f"two rules {rule.alert!r} would be the same alert; give them another severity"
+                )
+                raise ValueError(msg)
+        return value
 
     @field_validator("receivers")
     @classmethod

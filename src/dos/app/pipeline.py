@@ -18,6 +18,7 @@ import numpy as np
 
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
+from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
 from dos.app.log_watch import LogWatch
 from dos.compute.local import LocalHost
@@ -70,6 +71,7 @@ class Parts:
     diagnosis: Diagnosis
     book: AlertBook
     desk: Desk
+    rules: RuleBook
     stale_after: float
     """Seconds without samples after which an anomaly is no longer held against its entity."""
 
@@ -118,7 +120,8 @@ class Pipeline:
                 events += self._reassess(graph, now)
             with stage("alert"):
                 events += self._forecasts(now)
-                events += parts.desk.take(intake.alerts, intake.silences, now)
+                raised = parts.rules.step(intake.metrics, now)
+                events += parts.desk.take([*intake.alerts, *raised], intake.silences, now)
                 events += parts.book.tick(now)
                 events += parts.desk.tick(now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
@@ -139,7 +142,7 @@ class Pipeline:
             then nothing was changed, and `step` has to take them one by one.
         """
         parts = self.parts
-        alerting = parts.book.firing or parts.desk.is_busy
+        alerting = parts.book.firing or parts.desk.is_busy or not parts.rules.is_empty
         busy = parts.correlator.is_busy or alerting or parts.logs.is_watching
         news = any(
             one.history
@@ -183,6 +186,7 @@ class Pipeline:
         self.parts.registry.add(series)
         self.parts.host.register(series)
         self.parts.forecaster.register(series)
+        self.parts.rules.register(series, self.now)
         missing = len(self.parts.registry) - len(self.last_sample)
         if missing:
             self.last_sample = np.concatenate([self.last_sample, np.zeros(missing, np.int64)])

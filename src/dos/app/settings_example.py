@@ -55,6 +55,7 @@ _RECEIVERS = """\
 """
 
 _EXAMPLES: Mapping[str, object] = {
+    "alert": "HighCpu",
     "at": "1m",
     "at_least": 0.05,
     "callee": "payment",

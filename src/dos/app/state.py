@@ -40,6 +40,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "incidents": parts.correlator.dump(),
             "alerts": parts.book.dump(),
             "posted": parts.desk.dump(),
+            "rules": parts.rules.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
             "forecasts": parts.forecaster.dump(),
@@ -73,6 +74,8 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
         parts.book.load(sections["alerts"])
         if "posted" in sections:  # nor these
             parts.desk.load(sections["posted"], pipeline.now)
+        rules = sections.get("rules", b"{}")
+        parts.rules.load(rules, series, pipeline.last_sample, pipeline.now)
         if "logs" in sections:  # checkpoints of earlier versions have none
             parts.logs.detector.load(sections["logs"])
         if "budgets" in sections:  # nor these

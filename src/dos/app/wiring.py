@@ -11,6 +11,7 @@ from dos.alerting.base import AlertingConfig, Notifier, Receiver
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
 from dos.alerting.routing import Routing, default_routing, routing_of_file
+from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
 from dos.app.history import KeptHistory
 from dos.app.log_watch import LogWatch
@@ -85,6 +86,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         ),
         book=AlertBook(alerting_config(settings, receivers), desk),
         desk=desk,
+        rules=RuleBook(settings.alerting.rules, watchdog=settings.alerting.watchdog),
         stale_after=settings.incidents.stale_after,
     )
     return Pipeline(parts)
