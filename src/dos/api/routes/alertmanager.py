@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
 
 from dos.alerting.desk import Seen
 from dos.api.access import BackendDep
@@ -32,6 +33,7 @@ from dos.api.alertmanager_schema import (
     VersionInfo,
 )
 from dos.api.auth import Writer
+from dos.api.backend import Backend
 from dos.api.errors import problems
 from dos.ingest.base import Delivery
 from dos.kit.clock import to_rfc3339
@@ -44,6 +46,8 @@ _Answers = dict[int | str, dict[str, Any]]
 _WRONG: _Answers = {400: {"description": "What is wrong: a sentence.", "model": str}}
 _GONE: _Answers = {404: {"description": "There is no such silence: a sentence.", "model": str}}
 _BUSY: _Answers = {503: {"description": "No room now; send it again later.", "model": str}}
+_LOOKS, _LOOK_AGAIN = 100, 0.02
+"""How often, and after how many seconds, is looked whether a silence was taken in."""
 _ORDER = {SilenceState.ACTIVE: 0, SilenceState.PENDING: 1, SilenceState.EXPIRED: 2}
 
 Filter = Annotated[
@@ -226,7 +230,7 @@ async def silences(
     responses={**_WRONG, **_GONE, **_BUSY, **problems(401, 403, 413, 415, 422)},
 )
 async def post_silence(backend: BackendDep, wanted: dict[str, object]) -> SilenceId:
-    """It holds from the pipeline's next step on."""
+    """It holds from the pipeline's next step on, as a rule before this is answered."""
     try:
         asked = PostableSilence.model_validate(wanted).taken(backend.clock.now())
         planned = backend.desk.plan_silence(asked)
@@ -234,8 +238,7 @@ async def post_silence(backend: BackendDep, wanted: dict[str, object]) -> Silenc
         raise _RefusedError(404, f"There is no silence {wanted.get('id')}.") from None
     except (ValidationError, ValueError) as error:
         raise _RefusedError(400, error) from error
-    if not backend.offer(Delivery(silences=planned)):
-        raise _RefusedError(503, _FULL)
+    await _hand_over(backend, planned)
     return SilenceId(silence_id=planned[-1].id)
 
 
@@ -269,9 +272,22 @@ async def delete_silence(silence_id: str, backend: BackendDep) -> Empty:
         raise _RefusedError(404, f"There is no silence {silence_id}.") from None
     except ValueError as error:
         raise _RefusedError(400, error) from error
-    if not backend.offer(Delivery(silences=(ended,))):
-        raise _RefusedError(503, _FULL)
+    await _hand_over(backend, (ended,))
     return Empty()
+
+
+async def _hand_over(backend: Backend, silences: tuple[Silence, ...]) -> None:
+    """Deliver them, and wait a moment: who asks next is to see what was answered.
+
+    Raises:
+        _RefusedError: There is no room.
+    """
+    if not backend.offer(Delivery(silences=silences)):
+        raise _RefusedError(503, _FULL)
+    for _ in range(_LOOKS):
+        if set(silences) <= set(backend.desk.silences()):
+            return
+        await backend.clock.sleep(_LOOK_AGAIN)
 
 
 def _said(error: ValueError) -> str:
