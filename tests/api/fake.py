@@ -18,6 +18,7 @@ import numpy as np
 from dos.alerting.base import Receiver
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
+from dos.alerting.escalation import Escalation
 from dos.alerting.routing import default_routing
 from dos.api.backend import Analysis, Case, Component, Readiness
 from dos.api.simulation import Simulators
@@ -360,7 +361,9 @@ class FakeBackend:
         self.grown = asyncio.Event()
         self.posted = Desk(default_routing([Receiver(name="pager"), Receiver(name="chat")]))
         self.book = AlertBook(switch=self.posted)
-        self.desk = StandingAlerts(self.posted, self.book, self.clock, threading.Lock())
+        self.desk = StandingAlerts(
+            self.posted, self.book, Escalation(), self.clock, threading.Lock()
+        )
 
     async def fill(self) -> None:
         """Commit the story and describe the series."""

@@ -144,6 +144,23 @@ def test_unknown_silences_and_malformed_filters(client: TestClient) -> None:
     assert client.get(f"{V2}/alerts?receiver=(").status_code == 400
 
 
+def test_somebody_is_on_an_alert(client: TestClient, backend: FakeBackend) -> None:
+    client.post(f"{V2}/alerts", json=[alert()])
+    (firing,) = backend.posted.firing
+    path = f"/api/v1/alerts/{firing.id}/acknowledge"
+    answer = client.post(path, json={"author": "ann", "note": "on it"})
+    assert answer.status_code == 202
+    assert answer.json() == {"by": "ann", "at": to_rfc3339(backend.clock.now()), "note": "on it"}
+    (said,) = backend.offered[-1].acknowledgements
+    assert (said.alert, said.by) == (firing.id, "ann")
+    assert client.post(path, json={"author": ""}).status_code == 422
+    backend.room = 0
+    assert client.post(path, json={"author": "bob"}).status_code == 503
+    assert client.post("/api/v1/alerts/no/acknowledge", json={"author": "a"}).status_code == 404
+    over = client.post("/api/v1/alerts/alr-1/acknowledge", json={"author": "a"})
+    assert (over.status_code, over.json()["type"]) == (409, "urn:dos:problem:already-over")
+
+
 def test_the_status_shows_the_routes(client: TestClient) -> None:
     status = client.get(f"{V2}/status").json()
     assert status["cluster"]["status"] == "disabled"

@@ -218,6 +218,9 @@ def test_amtool_adds_queries_and_silences(dos: Running) -> None:
     why = dos.command("alerts", "explain", hushed)
     assert "team: not told: silenced" in why
     assert "team: told that it began" in why
+    assert "ann" in dos.command("alerts", "ack", hushed, "--author", "ann")
+    wait_for("it is acknowledged", lambda: "ann is on it" in dos.command("alerts", "list"), 10)
+    assert "somebody is on it" in dos.command("alerts", "explain", hushed)
     assert silence not in dos.amtool("silence", "query", "-q")
     (ended,) = json.loads(dos.amtool("silence", "query", "-o", "json", "--expired"))
     assert (ended["id"], ended["status"]["state"]) == (silence, "expired")

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dos.alerting.escalation import EscalationConfig
 from dos.alerting.rules import RuleConfig
 from dos.kit.duration import Duration
 from dos.model.alert import Notification
@@ -85,6 +86,8 @@ class AlertingConfig(BaseModel):
     """Alerts on what a series says: a threshold, or silence."""
     watchdog: bool = False
     """An alert, `Watchdog`, that always fires: route it to something that calls when it stops."""
+    escalation: tuple[EscalationConfig, ...] = ()
+    """Who is told further when nobody acknowledges; the first policy that takes an alert counts."""
     receivers: tuple[Receiver, ...] = ()
     """Who is told."""
 

@@ -22,7 +22,7 @@ from dos.alerting.decision import Decision, Reason, record
 from dos.alerting.matter import FORECAST, Matter
 from dos.alerting.state import BookState, Firing, Told, decode, encode
 from dos.kit.clock import SECOND, Millis
-from dos.model.alert import Alert, AlertState, Notification, fingerprint_of
+from dos.model.alert import Acknowledgement, Alert, AlertState, Notification, fingerprint_of
 from dos.model.events import AlertChanged, Event, NotificationQueued
 from dos.model.forecast import Forecast, ForecastState
 from dos.model.ids import AlertId, derive_id
@@ -101,6 +101,15 @@ class AlertBook:
             severity = _worst_told(known)
         about = matter.of_forecast(forecast, severity, self._config.external_url)
         return self._take(known, about, now, over=forecast.state is ForecastState.OVER)
+
+    def acknowledge(self, said: Acknowledgement, now: Millis) -> list[Event]:
+        """Somebody is on an alert; nothing, where it is unknown or over."""
+        for one in self._state.firing.values():
+            if one.alert.id == said.alert:
+                one.alert = replace(one.alert, acknowledged=said, updated_at=now)
+                record(one.decisions, "", Reason.ACKNOWLEDGED, now)
+                return [AlertChanged(alert=one.alert)]
+        return []
 
     def withdraw(self, alive: Collection[str], now: Millis) -> list[Event]:
         """Resolve alerts about forecasts that are not among `alive`: nobody will end them."""

@@ -39,6 +39,10 @@ class Reason(StrEnum):
     """A time interval of the route mutes it now."""
     ROUTE_GONE = "route_gone"
     """The configuration has this route no more; what was told by it is still resolved."""
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody is on it: it is not told again, nor to anybody further."""
+    TOLD_ESCALATED = "told_escalated"
+    """Nobody acknowledged it in time."""
     RESOLVED_UNTOLD = "resolved_untold"
     """Over before this receiver was told that it began."""
     NO_RECEIVER = "no_receiver"
@@ -70,6 +74,8 @@ _SENTENCES = {
     Reason.INHIBITED: "not told: inhibited by another alert that fires",
     Reason.ROUTE_MUTED: "not told: a time interval mutes the route",
     Reason.ROUTE_GONE: "not told: the route is no longer in the configuration",
+    Reason.ACKNOWLEDGED: "somebody is on it: it is not told again, nor to anybody further",
+    Reason.TOLD_ESCALATED: "told because nobody acknowledged it in time",
     Reason.RESOLVED_UNTOLD: "not told that it is over: it never heard that it began",
     Reason.NO_RECEIVER: "nobody told: there is no receiver with a channel",
 }

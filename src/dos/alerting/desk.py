@@ -9,7 +9,7 @@ forecasts) go by the same routes and silences (`goes_to`, `silenced`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from dos.alerting.silences import Silences
 from dos.kit.clock import MINUTE, Millis
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import (
+    Acknowledgement,
     Alert,
     AlertState,
     LabelPairs,
@@ -96,6 +97,7 @@ class Desk:
             intervals=routing.intervals,
             silenced=lambda labels, at: self.silences.by(labels, at) is not None,
             wanted=self._wants,
+            acknowledged=self._is_acknowledged,
             resolve_timeout=routing.resolve_timeout,
         )
 
@@ -122,6 +124,15 @@ class Desk:
             if posted is not None:
                 events += self._follow(print_, posted, now)
         return events
+
+    def acknowledge(self, said: Acknowledgement, now: Millis) -> list[Event]:
+        """Somebody is on an alert; nothing, where it is unknown or over."""
+        for print_, alert in self._alerts.items():
+            if alert.id == said.alert and alert.state is AlertState.FIRING:
+                self._alerts[print_] = replace(alert, acknowledged=said, updated_at=now)
+                record(self._decisions.setdefault(alert.id, []), "", Reason.ACKNOWLEDGED, now)
+                return [AlertChanged(alert=self._alerts[print_])]
+        return []
 
     def tick(self, now: Millis) -> list[Event]:
         """What ended by itself, and what is to be told by now."""
@@ -265,17 +276,19 @@ class Desk:
         if ends_at <= now:
             if known is None or not firing:
                 return []
-            self._alerts[print_] = _alert_of(posted, known.id, AlertState.RESOLVED, ends_at, now)
+            over = _alert_of(posted, known.id, AlertState.RESOLVED, ends_at, now)
+            self._alerts[print_] = replace(over, acknowledged=known.acknowledged)
             return [AlertChanged(alert=self._alerts[print_])]
         self._check_at = min(self._check_at, ends_at)
         if known is not None and firing:
             # Its text may have changed; who asks is given the new one, but it is no event.
-            self._alerts[print_] = _alert_of(posted, known.id, AlertState.FIRING, None, now)
+            fresh = _alert_of(posted, known.id, AlertState.FIRING, None, now)
+            self._alerts[print_] = replace(fresh, acknowledged=known.acknowledged)
             return []
         self._serial += 1
-        fresh = AlertId(derive_id("alr", print_, now, self._serial))
-        self._alerts[print_] = _alert_of(posted, fresh, AlertState.FIRING, None, now)
-        record(self._decisions.setdefault(fresh, []), "", Reason.GROUP_WAIT, now)
+        name = AlertId(derive_id("alr", print_, now, self._serial))
+        self._alerts[print_] = _alert_of(posted, name, AlertState.FIRING, None, now)
+        record(self._decisions.setdefault(name, []), "", Reason.GROUP_WAIT, now)
         return [AlertChanged(alert=self._alerts[print_])]
 
     def _record(self, now: Millis) -> None:
@@ -319,7 +332,12 @@ class Desk:
     def _told(self, posted: PostedAlert, state: AlertState, now: Millis) -> Alert:
         known = self._alerts[posted.fingerprint]
         ended = self._groups.ends(posted) if state is AlertState.RESOLVED else None
-        return _alert_of(posted, known.id, state, ended, now)
+        told = _alert_of(posted, known.id, state, ended, now)
+        return replace(told, acknowledged=known.acknowledged)
+
+    def _is_acknowledged(self, print_: str) -> bool:
+        known = self._alerts.get(print_)
+        return known is not None and known.acknowledged is not None
 
     def _wants(self, receiver: str, labels: Mapping[str, str]) -> bool:
         least = self.routing.least.get(receiver)

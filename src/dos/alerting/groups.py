@@ -108,6 +108,7 @@ class Groups:
         inhibit: Rules of inhibition.
         intervals: Time intervals by name.
         silenced: Whether a silence holds an alert with these labels back at that time.
+        acknowledged: Whether somebody is on the alert with this fingerprint.
         wanted: Whether a receiver is to hear of alerts with these labels at all.
         resolve_timeout: Seconds; see `RESOLVE_TIMEOUT`.
     """
@@ -120,6 +121,7 @@ class Groups:
         intervals: Mapping[str, TimeInterval] | None = None,
         silenced: Callable[[Mapping[str, str], Millis], bool] | None = None,
         wanted: Callable[[str, Mapping[str, str]], bool] | None = None,
+        acknowledged: Callable[[str], bool] | None = None,
         resolve_timeout: float = RESOLVE_TIMEOUT,
     ) -> None:
         self._tree = tree
@@ -128,6 +130,7 @@ class Groups:
         self._intervals = intervals or {}
         self._silenced = silenced or (lambda _labels, _at: False)
         self._wanted = wanted or (lambda _receiver, _labels: True)
+        self._acknowledged = acknowledged or (lambda _print: False)
         self._timeout = round(resolve_timeout * SECOND)
         self._alerts: dict[str, PostedAlert] = {}
         self._groups: dict[_Key, _Group] = {}
@@ -315,9 +318,13 @@ class Groups:
                 del group.alerts[print_]
         firing = [one for one, why in reasons.items() if why in _FIRING]
         resolved = [one for one, why in reasons.items() if why is Reason.TOLD_RESOLVED]
-        news = _news(group.known, route, set(firing), bool(resolved), now)
+        # A repetition is for those whom nobody minds.
+        alone = [one for one in firing if not self._acknowledged(one)]
+        repeats = bool(alone) and self._is_due_again(group, route, now)
+        news = repeats or _news(group.known, set(firing), bool(resolved))
         if not news:
-            reasons |= dict.fromkeys(firing, Reason.DEDUPLICATED)
+            quiet = Reason.DEDUPLICATED if alone else Reason.ACKNOWLEDGED
+            reasons |= dict.fromkeys(firing, quiet)
         self.decided += [(one, group.receiver, why) for one, why in reasons.items()]
         if not news:
             return None
@@ -334,6 +341,11 @@ class Groups:
             resolved=tuple(self._alerts[one] for one in sorted(resolved)),
             at=now,
         )
+
+    @staticmethod
+    def _is_due_again(group: _Group, route: Route, now: Millis) -> bool:
+        repeat = round(route.repeat_interval * SECOND)
+        return group.known is not None and group.known.at + repeat <= now
 
     def _route(self, group: _Group) -> Route:
         found = self._routes.get((group.path, group.receiver))
@@ -375,13 +387,8 @@ def _kept(group: _Group) -> _KeptGroup:
     )
 
 
-def _news(
-    known: _Known | None, route: Route, firing: set[str], resolved: bool, now: Millis
-) -> bool:
-    """Whether the receiver has to be told."""
+def _news(known: _Known | None, firing: set[str], resolved: bool) -> bool:
+    """Whether there is anything that the receiver does not know."""
     if known is None:
         return bool(firing)
-    if resolved or not firing <= known.firing:
-        return True
-    repeat = round(route.repeat_interval * SECOND)
-    return bool(firing) and known.at + repeat <= now
+    return resolved or not firing <= known.firing

@@ -88,6 +88,10 @@ class AlertDesk(Protocol):
         """By which routes alerts go."""
         ...
 
+    def fires(self, alert_id: AlertId) -> bool:
+        """Whether an alert with this id fires."""
+        ...
+
     def alerts(self) -> Sequence[Seen]:
         """What fires now, oldest first."""
         ...

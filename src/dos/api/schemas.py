@@ -310,6 +310,14 @@ class IncidentDetail(IncidentOut):
     )
 
 
+class AcknowledgementOut(Wire):
+    """Somebody is on an alert."""
+
+    by: str
+    at: Time
+    note: str
+
+
 class AlertOut(Wire):
     """Something a person is told once, and told when it is over."""
 
@@ -323,6 +331,9 @@ class AlertOut(Wire):
     ends_at: Time | None
     updated_at: Time
     incident_id: IncidentId | None
+    acknowledged: AcknowledgementOut | None = Field(
+        default=None, description="Who is on it; null: nobody said so."
+    )
 
 
 class DeliveryOut(Wire):

@@ -36,7 +36,9 @@ class SentinelBackend:
         self._metrics = SelfMetrics(sentinel)
         self._simulators = simulators_of(sentinel.sources)
         parts = sentinel.runner.pipeline.parts
-        self._desk = StandingAlerts(parts.desk, parts.book, sentinel.clock, sentinel.runner.lock)
+        self._desk = StandingAlerts(
+            parts.desk, parts.book, parts.escalation, sentinel.clock, sentinel.runner.lock
+        )
 
     @property
     def store(self) -> Store:

@@ -18,6 +18,7 @@ import numpy as np
 
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
+from dos.alerting.escalation import Escalation
 from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
 from dos.app.log_watch import LogWatch
@@ -72,6 +73,7 @@ class Parts:
     book: AlertBook
     desk: Desk
     rules: RuleBook
+    escalation: Escalation
     stale_after: float
     """Seconds without samples after which an anomaly is no longer held against its entity."""
 
@@ -120,10 +122,14 @@ class Pipeline:
                 events += self._reassess(graph, now)
             with stage("alert"):
                 events += self._forecasts(now)
+                for said in intake.acknowledgements:
+                    events += parts.book.acknowledge(said, now)
+                    events += parts.desk.acknowledge(said, now)
                 raised = parts.rules.step(intake.metrics, now)
                 events += parts.desk.take([*intake.alerts, *raised], intake.silences, now)
                 events += parts.book.tick(now)
                 events += parts.desk.tick(now)
+                events += parts.escalation.follow(events, now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
     def skim(self, intakes: Sequence[Intake], offset: int) -> bool:
@@ -154,6 +160,7 @@ class Pipeline:
             or one.logs
             or one.alerts
             or one.silences
+            or one.acknowledgements
             for one in intakes
         )
         if busy or news:

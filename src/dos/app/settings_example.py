@@ -55,6 +55,7 @@ _RECEIVERS = """\
 """
 
 _EXAMPLES: Mapping[str, object] = {
+    "after": "5m",
     "alert": "HighCpu",
     "at": "1m",
     "at_least": 0.05,
@@ -69,6 +70,7 @@ _EXAMPLES: Mapping[str, object] = {
     "name": ["service"],
     "objective": 0.999,
     "path": "recordings/case-1",
+    "receivers": ["second-line"],
     "promql": "sum by (service) (rate(requests_total[1m]))",
     "rate": 14.4,
     "short": "5m",

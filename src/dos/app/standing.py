@@ -8,6 +8,7 @@ from threading import Lock
 from dos.alerting.book import AlertBook
 from dos.alerting.decision import Decision
 from dos.alerting.desk import Desk, Seen
+from dos.alerting.escalation import Escalation
 from dos.alerting.routing import Routing
 from dos.kit.clock import Clock
 from dos.model.alert import LabelPairs
@@ -21,13 +22,17 @@ class StandingAlerts:
     Args:
         desk: Posted alerts and silences.
         book: Alerts of DOS itself.
+        escalation: Who was told further.
         clock: The application's.
         lock: That guards the pipeline's state.
     """
 
-    def __init__(self, desk: Desk, book: AlertBook, clock: Clock, lock: Lock) -> None:
+    def __init__(
+        self, desk: Desk, book: AlertBook, escalation: Escalation, clock: Clock, lock: Lock
+    ) -> None:
         self._desk = desk
         self._book = book
+        self._escalation = escalation
         self._clock = clock
         self._lock = lock
 
@@ -35,6 +40,11 @@ class StandingAlerts:
     def routing(self) -> Routing:
         """By which routes alerts go."""
         return self._desk.routing
+
+    def fires(self, alert_id: AlertId) -> bool:
+        """Whether an alert with this id fires."""
+        with self._lock:
+            return any(one.id == alert_id for one in (*self._book.firing, *self._desk.firing))
 
     def alerts(self) -> Sequence[Seen]:
         """What fires now, oldest first."""
@@ -49,7 +59,8 @@ class StandingAlerts:
     def explain(self, alert_id: AlertId) -> Sequence[Decision]:
         """Who was told about an alert and who was not, and why."""
         with self._lock:
-            return self._book.explain(alert_id) or self._desk.explain(alert_id)
+            said = self._book.explain(alert_id) or self._desk.explain(alert_id)
+            return sorted([*said, *self._escalation.explain(alert_id)], key=lambda one: one.at)
 
     def silences(self) -> Sequence[Silence]:
         """All of them, also those that ended lately."""

@@ -41,6 +41,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "alerts": parts.book.dump(),
             "posted": parts.desk.dump(),
             "rules": parts.rules.dump(),
+            "escalation": parts.escalation.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
             "forecasts": parts.forecaster.dump(),
@@ -74,6 +75,7 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
         parts.book.load(sections["alerts"])
         if "posted" in sections:  # nor these
             parts.desk.load(sections["posted"], pipeline.now)
+        parts.escalation.load(sections.get("escalation", b"{}"))
         rules = sections.get("rules", b"{}")
         parts.rules.load(rules, series, pipeline.last_sample, pipeline.now)
         if "logs" in sections:  # checkpoints of earlier versions have none

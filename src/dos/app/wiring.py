@@ -10,6 +10,7 @@ from random import Random
 from dos.alerting.base import AlertingConfig, Notifier, Receiver
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
+from dos.alerting.escalation import Escalation
 from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
@@ -86,6 +87,7 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         ),
         book=AlertBook(alerting_config(settings, receivers), desk),
         desk=desk,
+        escalation=escalation_of(settings, receivers, desk),
         rules=RuleBook(settings.alerting.rules, watchdog=settings.alerting.watchdog),
         stale_after=settings.incidents.stale_after,
     )
@@ -130,6 +132,21 @@ def routing_of(settings: Settings, receivers: Sequence[Receiver]) -> Routing:
         msg = f"alerting.routes_file: {file} cannot be read: {error.strerror}"
         raise ConfigError(msg) from error
     return routing_of_file(text, str(file), receivers)
+
+
+def escalation_of(settings: Settings, receivers: Sequence[Receiver], desk: Desk) -> Escalation:
+    """Who is told further when nobody acknowledges.
+
+    Raises:
+        ConfigError: A step names a receiver that there is not.
+    """
+    names = {one.name for one in receivers}
+    for policy in settings.alerting.escalation:
+        for name in (name for step in policy.steps for name in step.receivers):
+            if name not in names:
+                msg = f"alerting.escalation: there is no receiver {name!r}"
+                raise ConfigError(msg, remedy="Add it to `alerting.receivers`.")
+    return Escalation(settings.alerting.escalation, desk.silenced)
 
 
 def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[NamedSource]:

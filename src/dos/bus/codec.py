@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from dos.bus.codec_logs import decode_logs, encode_logs
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
-from dos.model.alert import PostedAlert
+from dos.model.alert import Acknowledgement, PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
@@ -36,7 +36,7 @@ from dos.model.telemetry import Float64Array, Int32Array, Int64Array, MetricBatc
 VERSION = 4
 """2 added feedback, 3 log lines, 4 alerts and silences. An entry without any is still version 1, to
 the byte."""
-_LATER = {"feedback": 2, "logs": 3, "alerts": 4, "silences": 4}
+_LATER = {"feedback": 2, "logs": 3, "alerts": 4, "silences": 4, "acknowledgements": 4}
 """What an entry may have since which version."""
 _LENGTH = struct.Struct("<I")
 
@@ -59,6 +59,7 @@ class _Header:
     """Bytes of the log lines."""
     alerts: tuple[PostedAlert, ...] = ()
     silences: tuple[Silence, ...] = ()
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
 
 _HEADER: TypeAdapter[_Header] = TypeAdapter(_Header)
@@ -86,6 +87,7 @@ def encode(intake: Intake) -> bytes:
             logs=len(logs),
             alerts=intake.alerts,
             silences=intake.silences,
+            acknowledgements=intake.acknowledgements,
         ),
         exclude=absent or None,
     )
@@ -130,6 +132,7 @@ def decode(data: bytes) -> Intake:
         logs=decode_logs(data[end:]) if header.logs else None,
         alerts=header.alerts,
         silences=header.silences,
+        acknowledgements=header.acknowledgements,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json as jsons
 import sys
 from typing import Annotated, Any
@@ -38,7 +39,8 @@ def list_alerts(
         return
     for one in found:
         style = "dim" if one["state"] == "resolved" else "bold"
-        head = f"{one['id']}  {one['severity']}  {one['state']:8}  {_title(one)}"
+        by = f"  ({one['acknowledged']['by']} is on it)" if one["acknowledged"] else ""
+        head = f"{one['id']}  {one['severity']}  {one['state']:8}  {_title(one)}{by}"
         out().print(plain(head), style=style, markup=False)
     if not found:
         out().print("no alert" if everything else "nothing fires", style="dim")
@@ -69,6 +71,23 @@ def explain(
         line = f"  {one['created_at']}  {one['receiver']}: {one['alert_state']} {one['state']}"
         tries = f" after {one['attempts']} tries" if one["attempts"] > 1 else ""
         out().print(plain(f"{line}{tries}{said}"), style="dim", markup=False)
+
+
+@app.command("ack")
+def ack(
+    alert: Annotated[str, typer.Argument(metavar="ID", help="Of the alert, as in the list.")],
+    *,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="What is being done.")] = "",
+    author: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who is on it. Default: you.")
+    ] = None,
+    url: UrlOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Say that somebody is on an alert: it is not repeated, nor told to anybody further."""
+    body = {"author": author or getpass.getuser(), "note": note}
+    said = ask("POST", f"{_PATH}/{alert}/acknowledge", url, config, params={}, body=body)
+    out().print(plain(f"{alert} is acknowledged by {said['by']}"), markup=False)
 
 
 def _title(alert: Any) -> str:

@@ -22,7 +22,7 @@ from typing import Protocol
 
 from dos.kit.clock import Millis
 from dos.kit.retry import CircuitState
-from dos.model.alert import PostedAlert
+from dos.model.alert import Acknowledgement, PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
@@ -50,6 +50,8 @@ class Delivery:
     """Alerts that another system raised or ended."""
     silences: tuple[Silence, ...] = ()
     """Silences as they are from now on; comes through the API."""
+    acknowledgements: tuple[Acknowledgement, ...] = ()
+    """Who is on which alert; comes through the API."""
     problems: tuple[str, ...] = ()
     """What the source could not collect this time although it works as a whole, one sentence
     each; they show in its status until the next delivery."""
@@ -58,7 +60,9 @@ class Delivery:
     def is_empty(self) -> bool:
         """Whether there is nothing in it for the pipeline: a sign of life only."""
         told = self.entities or self.edges or self.changes or self.feedback or self.logs
-        return self.frame is None and not (told or self.alerts or self.silences)
+        return self.frame is None and not (
+            told or self.alerts or self.silences or self.acknowledgements
+        )
 
 
 class Sink(Protocol):

@@ -161,6 +161,7 @@ class Normaliser:
             feedback=delivery.feedback,
             alerts=delivery.alerts,
             silences=delivery.silences,
+            acknowledgements=delivery.acknowledgements,
             logs=delivery.logs or None,
         )
 

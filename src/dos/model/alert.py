@@ -29,6 +29,16 @@ class AlertState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Somebody is on an alert: it is told to nobody else for that reason alone, nor again."""
+
+    alert: AlertId
+    by: str
+    at: Millis
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """Something a person is told about once, and told when it is over."""
 
@@ -46,6 +56,8 @@ class Alert:
     incident_id: IncidentId | None = None
     generator_url: str = ""
     """Where it was made, of alerts that others sent."""
+    acknowledged: Acknowledgement | None = None
+    """Who is on it; None: nobody said so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dos.alerting.base import AlertingConfig, Receiver
@@ -12,7 +14,7 @@ from dos.alerting.message import body_of, subject_of
 from dos.alerting.routing import default_routing, routing_of_file
 from dos.kit.clock import Millis
 from dos.kit.errors import ConfigError, CorruptDataError
-from dos.model.alert import Alert, AlertState, PostedAlert
+from dos.model.alert import Acknowledgement, Alert, AlertState, PostedAlert
 from dos.model.events import AlertChanged, Event
 from dos.model.ids import AlertId
 from dos.model.impact import Severity
@@ -149,6 +151,24 @@ def test_a_silenced_alert_is_told_when_the_silence_is_over() -> None:
     assert told.state is AlertState.FIRING
     said = [one.reason for one in desk.explain(told.alert.id) if one.receiver]
     assert said[:2] == [Reason.SILENCED, Reason.TOLD_FIRING]
+
+
+def test_what_somebody_is_on_is_not_repeated() -> None:
+    desk = routed()
+    desk.take([posted(0, 90_000)], (), at(0))
+    (told,) = notifications(run(desk, 0, 60))
+    said = Acknowledgement(alert=told.alert.id, by="ann", at=at(60))
+    (changed,) = desk.acknowledge(said, at(60))
+    assert isinstance(changed, AlertChanged)
+    assert changed.alert.acknowledged == said
+    assert desk.acknowledge(replace(said, alert=AlertId("no")), at(60)) == []
+    assert notifications(run(desk, 60, 8000)) == []
+    assert desk.explain(told.alert.id)[-1].reason is Reason.ACKNOWLEDGED
+    desk.take([posted(8000, 90_000, instance="b")], (), at(8000))
+    (more,) = notifications(run(desk, 8000, 8100))  # news for the group are told
+    assert {one.acknowledged for one in more.alerts} == {said, None}
+    repeated = notifications(run(desk, 8100, 13_000))
+    assert len(repeated) == 1  # for the one that nobody is on
 
 
 def test_every_state_can_be_written_down_and_read() -> None:

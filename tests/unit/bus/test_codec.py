@@ -9,12 +9,12 @@ import pytest
 from dos.bus.codec import decode, encode
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
-from dos.model.alert import PostedAlert
+from dos.model.alert import Acknowledgement, PostedAlert
 from dos.model.change import Change, ChangeKind
 from dos.model.entity import Entity, EntityKind
 from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.graph import EdgeEvidence
-from dos.model.ids import ChangeId, EntityId, FeedbackId, SeriesId
+from dos.model.ids import AlertId, ChangeId, EntityId, FeedbackId, SeriesId
 from dos.model.intake import Intake
 from dos.model.matchers import parse_matchers
 from dos.model.silence import Silence
@@ -70,6 +70,7 @@ def posted() -> Intake:
         starts_at=Millis(3),
         updated_at=Millis(9),
     )
+    said = Acknowledgement(alert=AlertId("alr-1"), by="ann", at=Millis(5), note="on it")
     silence = Silence(
         id="1",
         matchers=parse_matchers('service=~"d.*",env!="test"'),
@@ -79,7 +80,9 @@ def posted() -> Intake:
         comment="disks",
         updated_at=Millis(9),
     )
-    return Intake(now=Millis(9), source="push", alerts=(alert,), silences=(silence,))
+    return Intake(
+        now=Millis(9), source="push", alerts=(alert,), silences=(silence,), acknowledgements=(said,)
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from dos.api.access import BackendDep
-from dos.api.errors import not_found, problems
-from dos.api.schemas import AlertDetail, AlertOut, DecisionOut, DeliveryOut
+from dos.api.auth import Writer
+from dos.api.errors import ProblemError, not_found, problems
+from dos.api.schemas import AcknowledgementOut, AlertDetail, AlertOut, DecisionOut, DeliveryOut
 from dos.api.wire import Page, decode_cursor, encode_cursor
+from dos.ingest.base import Delivery
 from dos.kit.clock import Millis
-from dos.model.alert import AlertState
+from dos.model.alert import Acknowledgement, AlertState
 from dos.model.ids import AlertId, IncidentId
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
@@ -59,3 +62,39 @@ async def get_alert(alert_id: AlertId, backend: BackendDep) -> AlertDetail:
             "decisions": tuple(DecisionOut.of(one) for one in backend.desk.explain(alert_id)),
         }
     )
+
+
+class AcknowledgementIn(BaseModel):
+    """Who is on an alert."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    author: str = Field(min_length=1, max_length=100, examples=["ann"], description="Who is.")
+    note: str = Field(default="", max_length=2000, description="What is being done.")
+
+
+@router.post(
+    "/{alert_id}/acknowledge",
+    operation_id="acknowledgeAlert",
+    summary="Say that somebody is on it",
+    status_code=202,
+    dependencies=[Writer],
+    openapi_extra={"security": [{}]},  # beside the token: none configured, none needed
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+)
+async def acknowledge(
+    alert_id: AlertId, said: AcknowledgementIn, backend: BackendDep
+) -> AcknowledgementOut:
+    """It is not repeated, nor told to anybody further; that it is over is told all the same.
+
+    It counts from the pipeline's next step on.
+    """
+    if not backend.desk.fires(alert_id):
+        if await backend.store.alert(alert_id) is None:
+            raise not_found("alert", alert_id)
+        raise ProblemError(409, "already-over", f"{alert_id} is over already.")
+    one = Acknowledgement(alert=alert_id, by=said.author, at=backend.clock.now(), note=said.note)
+    if not backend.offer(Delivery(acknowledgements=(one,))):
+        detail = "The pipeline has no room now; nothing was taken. Send it again later."
+        raise ProblemError(503, "queue-full", detail, retry_after=5)
+    return AcknowledgementOut.model_validate(one)
