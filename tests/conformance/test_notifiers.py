@@ -19,6 +19,12 @@ from tests.unit.alerting.builders import START, at, incident, notifications, res
 
 SAMPLE_KEYS: dict[str, dict[str, object]] = {
     "console": {},
+    "email": {
+        "smarthost": "127.0.0.1",
+        "port": 9,
+        "from": "dos@example.com",
+        "to": ["oncall@example.com"],
+    },
     "webhook": {"url": "http://127.0.0.1:9/hook", "allow_hosts": ["127.0.0.1"]},
 }
 """Least keys of each; where they lead, nobody answers."""
