@@ -190,17 +190,19 @@ async def test_no_header_comes_from_an_alert(start: Start, box: Mailbox, hostile
 
 
 async def test_hostile_text_is_text(start: Start, box: Mailbox) -> None:
+    (calm,) = await delivered(start, box, posted(alert()))
     bad = alert(
         url="javascript:alert(1)",
         summary="<script>alert(1)</script>",
-        description='<img src="https://evil.example/x.png">\n--=_boundary\n\x1b[2J.\n.\nend',
+        description=f'<img src="https://evil.example/x.png">\n--{calm.get_boundary()}--\n\x1b[2J.\n.\nend',
         runbook="javascript:alert(2)",
         page='https://good.example/" onmouseover="alert(3)',
         data="data:text/html,<script>",
         wiki="https://wiki.example/a?b=1&c=2",
     )
     bad = replace(bad, labels=(("alertname", "<b>x</b>"), ("zone", "</td><a href='x'>")))
-    (mail,) = await delivered(start, box, posted(bad))
+    _, mail = await delivered(start, box, posted(bad))
+    assert mail.get_boundary() == calm.get_boundary(), "so a stranger could know it"
     html = part(mail, "html")
     seen = Tags(html)
     assert seen.links == ["https://wiki.example/a?b=1&c=2"]
