@@ -13,17 +13,20 @@ import asyncio
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 import httpx2
 
+from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import ConfigError, PermanentError, TransientError
 
 Address = IPv4Address | IPv6Address
 
 _WRAPPING = tuple(ip_network(text) for text in ("::ffff:0:0/96", "64:ff9b::/96", "::/96"))
 _ANSWER_SHOWN = 200
+_RETRIED = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,37 @@ class Answer:
     retry_after: str | None
     text: str
     """The beginning of the body, for error messages."""
+
+
+def refusal(
+    answer: Answer, message: str, *, remedy: str, now: Millis
+) -> TransientError | PermanentError:
+    """The error for an answer that is not success.
+
+    Args:
+        answer: The answer.
+        message: What was answered, and by whom.
+        remedy: What to do where repeating it cannot help.
+        now: The time, for a `Retry-After` that is a date.
+
+    Returns:
+        A `TransientError` for 408, 425, 429 and 5xx, else a `PermanentError`.
+    """
+    if answer.status in _RETRIED or answer.status >= 500:
+        return TransientError(message, retry_after=_retry_after(answer, now))
+    return PermanentError(message, remedy=remedy)
+
+
+def _retry_after(answer: Answer, now: Millis) -> float | None:
+    """Seconds to wait (RFC 9110, 10.2.3: a number of seconds or a date)."""
+    text = (answer.retry_after or "").strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, at.timestamp() - now / SECOND)
 
 
 class OutgoingPolicy:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import json
@@ -25,48 +24,12 @@ from dos.model.alert import Alert, AlertState, Notification
 from dos.model.ids import AlertId
 from dos.model.impact import Severity
 from dos.storage.memory import MemoryStore
+from tests.unit.alerting import hooks
 from tests.unit.alerting.builders import START, at, commit, incident, notifications, resolved
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-HANG_UP = b""
-"""The server reads the request, and dies."""
+from tests.unit.alerting.hooks import HANG_UP, answer
 
 
-class Request:
-    def __init__(self, headers: dict[str, str], body: bytes) -> None:
-        self.headers = headers
-        self.body = body
-
-
-class HookServer:
-    """Answers POST requests with the scripted answers, then with 200."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.answers: list[bytes] = []
-        self.delay = 0.0
-        self.port = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while line := await reader.readline():
-                headers = {":line": line.decode().strip()}
-                while (header := await reader.readline()).strip():
-                    name, _, value = header.decode().partition(":")
-                    headers[name.lower()] = value.strip()
-                body = await reader.readexactly(int(headers["content-length"]))
-                self.requests.append(Request(headers, body))
-                await asyncio.sleep(self.delay)
-                answer = self.answers.pop(0) if self.answers else OK
-                writer.write(answer)
-                await writer.drain()
-                if answer != OK:
-                    break
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-
+class HookServer(hooks.HookServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook?team=a"
@@ -76,19 +39,10 @@ class HookServer:
         return WebhookNotifier(config, name="hook", clock=ManualClock(START))
 
 
-def answer(status: str, *headers: str, body: str = "") -> bytes:
-    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
-    return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
-
-
 @pytest.fixture
 async def server() -> AsyncIterator[HookServer]:
-    hooks = HookServer()
-    listening = await asyncio.start_server(hooks.serve, "127.0.0.1", 0)
-    hooks.port = listening.sockets[0].getsockname()[1]
-    yield hooks
-    listening.close()
-    await listening.wait_closed()
+    async with hooks.serving(HookServer()) as one:
+        yield one
 
 
 def firing() -> Notification:

@@ -12,16 +12,14 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterable
-from email.utils import parsedate_to_datetime
 from typing import Annotated, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dos.alerting.outgoing import Answer, OutgoingClient, OutgoingPolicy
+from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
 from dos.kit.clock import SECOND, Clock, to_rfc3339
 from dos.kit.duration import Duration
-from dos.kit.errors import PermanentError, TransientError
 from dos.kit.plugins import Plugin
 from dos.kit.secret import Secret
 from dos.model.alert import Alert, AlertState, LabelPairs, Notification
@@ -29,7 +27,6 @@ from dos.model.alert import Alert, AlertState, LabelPairs, Notification
 _NEVER = "0001-01-01T00:00:00Z"
 """What Alertmanager writes as the end of an alert that still fires."""
 _GROUPED_BY = frozenset({"alertname", "incident"})
-_RETRIED = frozenset({408, 425, 429})
 
 
 class Config(BaseModel):
@@ -131,9 +128,8 @@ class WebhookNotifier:
         # The host only: paths and queries of webhooks are often what gives access.
         host = urlsplit(self._config.url).hostname
         msg = f"Receiver {self._name}: {host} answered {answer.status}{said}."
-        if answer.status in _RETRIED or answer.status >= 500:
-            raise TransientError(msg, retry_after=self._retry_after(answer))
-        raise PermanentError(msg, remedy="Check the receiver's url and authorization.")
+        remedy = "Check the receiver's url and authorization."
+        raise refusal(answer, msg, remedy=remedy, now=self._clock.now())
 
     async def close(self) -> None:
         """Close the connections."""
@@ -151,17 +147,6 @@ class WebhookNotifier:
             at = self._clock.now() // SECOND
             headers["X-DOS-Signature"] = sign(self._config.signing_secret, at, content)
         return headers
-
-    def _retry_after(self, answer: Answer) -> float | None:
-        """Seconds to wait (RFC 9110, 10.2.3: a number of seconds or a date)."""
-        text = (answer.retry_after or "").strip()
-        if text.isdecimal():
-            return float(text)
-        try:
-            at = parsedate_to_datetime(text)
-        except (TypeError, ValueError):
-            return None
-        return max(0.0, at.timestamp() - self._clock.now() / SECOND)
 
 
 def payload(notification: Notification) -> Payload:
