@@ -25,6 +25,11 @@ SAMPLE_KEYS: dict[str, dict[str, object]] = {
         "from": "dos@example.com",
         "to": ["oncall@example.com"],
     },
+    "pagerduty": {
+        "routing_key": "0" * 32,
+        "url": "http://127.0.0.1:9/v2/enqueue",
+        "allow_hosts": ["127.0.0.1"],
+    },
     "webhook": {"url": "http://127.0.0.1:9/hook", "allow_hosts": ["127.0.0.1"]},
 }
 """Least keys of each; where they lead, nobody answers."""

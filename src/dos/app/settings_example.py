@@ -75,6 +75,7 @@ _EXAMPLES: Mapping[str, object] = {
     "promql": "sum by (service) (rate(requests_total[1m]))",
     "rate": 14.4,
     "short": "5m",
+    "routing_key": "0123456789abcdef0123456789abcdef",
     "smarthost": "smtp.example.com",
     "source": "own",
     "start": "2026-11-28T22:00",

@@ -521,7 +521,7 @@ async def test_nobody_listening_is_transient(free_port: int) -> None:
 
 
 async def test_loopback_is_refused_unless_allowed(server: PagerDuty) -> None:
-    notifier = server.notifier(allow_hosts=[])
+    notifier = server.notifier(url=server.url.replace("http", "https"), allow_hosts=[])
     with pytest.raises(PermanentError, match="not a public address"):
         await notifier.send(life()[0])
     assert server.requests == []
@@ -614,3 +614,8 @@ def test_the_schema_of_these_tests_can_fail() -> None:
     for change in bad:
         assert mistakes(json.dumps({**good, **change}).encode()), change
     assert mistakes(json.dumps({**good, "client": "x" * 512_000}).encode())
+
+
+def test_the_routing_key_goes_nowhere_in_the_clear() -> None:
+    with pytest.raises(ValidationError, match="use https"):
+        Config(routing_key=Secret(KEY), url="http://events.example.com/v2/enqueue")

@@ -16,10 +16,10 @@ import re
 import sys
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dos.alerting.message import body_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
@@ -90,6 +90,14 @@ class Config(BaseModel):
             msg = "write the whole URL, for example https://events.eu.pagerduty.com/v2/enqueue"
             raise ValueError(msg)
         return value
+
+    @model_validator(mode="after")
+    def _not_in_the_clear(self) -> Self:
+        # Each event holds the routing key; a relay of one's own is named in allow_hosts.
+        if urlsplit(self.url).scheme != "https" and not self.allow_hosts:
+            msg = "the routing key would be readable for all on its way; use https"
+            raise ValueError(msg)
+        return self
 
 
 class PagerDutyNotifier:
