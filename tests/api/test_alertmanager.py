@@ -40,8 +40,10 @@ def test_an_alert_begins_is_shown_and_ends(client: TestClient, backend: FakeBack
     assert shown["status"] == {"state": "active", "silencedBy": [], "inhibitedBy": []}
     assert [one["name"] for one in shown["receivers"]] == ["pager", "chat"]
     ended = posted | {"endsAt": to_rfc3339(backend.clock.now())}
-    assert client.post(f"{V2}/alerts", json=[ended]).status_code == 200
+    stranger = alert(service="never-seen") | {"endsAt": to_rfc3339(backend.clock.now())}
+    assert client.post(f"{V2}/alerts", json=[ended, stranger]).status_code == 200
     assert client.get(f"{V2}/alerts").json() == []
+    assert client.get(f"{V2}/alerts/groups").json() == []
 
 
 @pytest.mark.parametrize(

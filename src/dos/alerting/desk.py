@@ -186,7 +186,8 @@ class Desk:
         by_id = {one.alert.id: one for one in self.seen(own, now)}
         found: list[tuple[str, LabelPairs, list[Seen]]] = []
         for receiver, labels, posted in self._groups.walk():
-            ids = [self._alerts[one.fingerprint].id for one in posted]
+            known = [self._alerts.get(one.fingerprint) for one in posted]
+            ids = [one.id for one in known if one is not None]
             members = [by_id.pop(one) for one in ids if one in by_id]
             if members:
                 found.append((receiver, labels, members))
@@ -368,7 +369,3 @@ def _alert_of(
         updated_at=now,
         generator_url=posted.generator_url,
     )
-
-
-def _print_of(labels: Mapping[str, str]) -> str:
-    return fingerprint_of(labels.items())

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.alias_generators import to_camel
 
 from dos.kit.clock import Millis, from_rfc3339, to_rfc3339
 from dos.model.alert import LabelPairs, PostedAlert
@@ -37,7 +38,7 @@ def _labels(value: dict[str, str]) -> dict[str, str]:
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, alias_generator=to_camel)
 
 
 Time = Annotated[str | None, WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -53,9 +54,14 @@ class PostableAlert(_Model):
 
     labels: LabelSet
     annotations: LabelSet = Field(default_factory=dict)
-    starts_at: Time = Field(default=None, alias="startsAt")
-    ends_at: Time = Field(default=None, alias="endsAt")
-    generator_url: str = Field(default="", alias="generatorURL", max_length=_LONGEST)
+    starts_at: Time = None
+    ends_at: Time = None
+    generator_url: str = Field(
+        default="",
+        validation_alias="generatorURL",
+        serialization_alias="generatorURL",
+        max_length=_LONGEST,
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
@@ -88,8 +94,8 @@ class MatcherModel(_Model):
 
     name: str = Field(min_length=1, max_length=_LONGEST)
     value: str = Field(max_length=_LONGEST)
-    is_regex: bool = Field(alias="isRegex")
-    is_equal: bool = Field(default=True, alias="isEqual")
+    is_regex: bool
+    is_equal: bool = True
 
     @staticmethod
     def of(matcher: Matcher) -> MatcherModel:
@@ -121,9 +127,9 @@ class PostableSilence(_Model):
 
     id: str = Field(default="", max_length=100)
     matchers: tuple[MatcherModel, ...] = Field(min_length=1, max_length=64)
-    starts_at: Time = Field(alias="startsAt")
-    ends_at: Time = Field(alias="endsAt")
-    created_by: str = Field(alias="createdBy", max_length=256)
+    starts_at: Time
+    ends_at: Time
+    created_by: str = Field(max_length=256)
     comment: str = Field(max_length=_LONGEST)
 
     def taken(self, now: Millis) -> Silence:
@@ -158,12 +164,12 @@ class GettableSilence(_Model):
 
     id: str
     status: SilenceStatus
-    updated_at: str = Field(alias="updatedAt")
+    updated_at: str
     comment: str
-    created_by: str = Field(alias="createdBy")
-    ends_at: str = Field(alias="endsAt")
+    created_by: str
+    ends_at: str
     matchers: tuple[MatcherModel, ...]
-    starts_at: str = Field(alias="startsAt")
+    starts_at: str
 
     @staticmethod
     def of(silence: Silence, now: Millis) -> GettableSilence:
@@ -183,7 +189,7 @@ class GettableSilence(_Model):
 class SilenceId(_Model):
     """Of the silence that holds from now on."""
 
-    silence_id: str = Field(alias="silenceID")
+    silence_id: str = Field(validation_alias="silenceID", serialization_alias="silenceID")
 
 
 class ReceiverModel(_Model):
@@ -195,8 +201,8 @@ class ReceiverModel(_Model):
 class AlertStatus(_Model):
     """Whether anybody hears of it, and what keeps it quiet."""
 
-    inhibited_by: tuple[str, ...] = Field(alias="inhibitedBy")
-    silenced_by: tuple[str, ...] = Field(alias="silencedBy")
+    inhibited_by: tuple[str, ...]
+    silenced_by: tuple[str, ...]
     state: str
 
 
@@ -204,13 +210,13 @@ class GettableAlert(_Model):
     """An alert as it stands."""
 
     annotations: dict[str, str]
-    ends_at: str = Field(alias="endsAt")
+    ends_at: str
     fingerprint: str
     receivers: tuple[ReceiverModel, ...]
-    starts_at: str = Field(alias="startsAt")
+    starts_at: str
     status: AlertStatus
-    updated_at: str = Field(alias="updatedAt")
-    generator_url: str = Field(alias="generatorURL")
+    updated_at: str
+    generator_url: str = Field(validation_alias="generatorURL", serialization_alias="generatorURL")
     labels: dict[str, str]
 
 
@@ -241,16 +247,16 @@ class VersionInfo(_Model):
     version: str
     revision: str = ""
     branch: str = ""
-    build_user: str = Field(default="", alias="buildUser")
-    build_date: str = Field(default="", alias="buildDate")
-    go_version: str = Field(default="", alias="goVersion")
+    build_user: str = ""
+    build_date: str = ""
+    go_version: str = ""
 
 
 class AlertmanagerStatus(_Model):
     """Who answers."""
 
     cluster: ClusterStatus = ClusterStatus()
-    version_info: VersionInfo = Field(alias="versionInfo")
+    version_info: VersionInfo
     config: ConfigText
     uptime: str
 

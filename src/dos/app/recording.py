@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dos.alerting.base import Receiver
+from dos.app import wiring
 from dos.app.settings import Settings
 from dos.kit.errors import ConfigError, CorruptDataError, PermanentError
 from dos.kit.version import __version__
@@ -25,6 +26,8 @@ from dos.model.events import Decisions
 from dos.storage.base import Store
 
 FORMAT = 1
+ROUTES = "routes.yml"
+"""File in the recording with the routes that alerts went by."""
 MARK = "recording"
 """File in the data directory that names the run, while it is being recorded."""
 _SECTIONS = {
@@ -53,15 +56,30 @@ class Manifest(BaseModel):
     """The sections of the configuration that decisions depend on, as in the file."""
     receivers: tuple[Receiver, ...]
     """Who was told; their channels do not matter for the decisions."""
+    routes: str = ""
+    """What `alerting.routes_file` said, without channels; empty where there was none."""
 
 
 def manifest_of(settings: Settings, receivers: Sequence[Receiver]) -> Manifest:
     """The head of a recording made under `settings`."""
     kept = settings.model_dump(mode="json", include=_SECTIONS)
     kept["history"] = settings.model_dump(mode="json")["history"]
-    kept["alerting"] = settings.model_dump(mode="json", include={"alerting"})["alerting"]
+    dumped = settings.model_dump(mode="json", include={"alerting"}, by_alias=True)
+    kept["alerting"] = dumped["alerting"]
     kept["alerting"].pop("receivers", None)
-    return Manifest(settings=kept, receivers=tuple(receivers))
+    routes = ""
+    if settings.alerting.routes_file:
+        kept["alerting"]["routes_file"] = ROUTES
+        routes = wiring.routing_of(settings, receivers).text
+    return Manifest(settings=kept, receivers=tuple(receivers), routes=routes)
+
+
+def settings_of(manifest: Manifest, directory: Path) -> Settings:
+    """The settings under which `directory` was recorded; nothing is kept."""
+    kept = {**manifest.settings, "storage": {"url": wiring.IN_MEMORY}}
+    if manifest.routes:
+        kept["alerting"] = {**kept["alerting"], "routes_file": str(directory / ROUTES)}
+    return Settings.model_validate(kept)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -125,6 +143,8 @@ class Recorder:
         if data:
             _write(data / MARK, mine)
         if not theirs:
+            if self._manifest.routes:
+                _write(self._directory / ROUTES, self._manifest.routes)
             _write(manifest, self._manifest.model_dump_json(indent=2) + "\n")
 
     async def catch_up(self, store: Store) -> None:

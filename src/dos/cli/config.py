@@ -53,7 +53,9 @@ def show(config: ConfigOption = None) -> None:
     from dos.app.settings_load import load
 
     settings = load(config).settings
-    sys.stdout.write(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+    sys.stdout.write(
+        yaml.safe_dump(settings.model_dump(mode="json", by_alias=True), sort_keys=False)
+    )
 
 
 @app.command("schema")

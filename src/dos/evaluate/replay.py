@@ -16,7 +16,7 @@ from pathlib import Path
 from dos.app import wiring
 from dos.app.demo_types import RankedCause
 from dos.app.pipeline import Pipeline
-from dos.app.recording import read_manifest
+from dos.app.recording import read_manifest, settings_of
 from dos.app.replay_types import ReplayKind, ReplayReport
 from dos.app.sentinel import Sentinel
 from dos.app.settings import Settings
@@ -180,7 +180,7 @@ async def _play_case(settings: Settings, path: Path) -> _Played:
 def _pipeline(path: Path) -> Pipeline:
     """A fresh pipeline with the settings of the recording."""
     manifest = read_manifest(path)
-    settings = Settings.model_validate({**manifest.settings, "storage": {"url": wiring.IN_MEMORY}})
+    settings = settings_of(manifest, path)
     history = wiring.open_history(settings, None)
     return wiring.build_pipeline(settings, history, manifest.receivers)
 

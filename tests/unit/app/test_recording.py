@@ -51,6 +51,31 @@ async def test_a_recording_over_restarts_and_kills_replays_to_the_byte(tmp_path:
     assert report.incidents == 2
 
 
+async def test_rules_and_routes_are_part_of_a_recording(tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yml"
+    routes.write_text(
+        "route: {receiver: a, group_wait: 5s, group_by: [alertname]}\n"
+        'receivers: [{name: a, webhook_configs: [{url: "http://secret.example"}]}]\n'
+    )
+    rule = {"alert": "Busy", "metric": "cpu*", "above": 0.01, "for": "15s"}
+    alerting = {
+        "receivers": [{"type": "console", "name": "a"}],
+        "routes_file": str(routes),
+        "rules": [rule],
+        "escalation": [{"steps": [{"after": "1m", "receivers": ["a"]}]}],
+    }
+    await run(build(tmp_path, alerting=alerting), 0, 60)
+    routes.unlink()
+    report = replay_recording(tmp_path / "rec")
+    assert report.difference is None
+    assert report.identical
+    written = (tmp_path / "rec" / "decisions.jsonl").read_text()
+    assert '"alertname":"Busy"' in written or '["alertname","Busy"]' in written
+    assert "Nobody has acknowledged it for 1m." in written
+    assert "secret.example" not in (tmp_path / "rec" / "routes.yml").read_text()
+    assert "secret.example" not in (tmp_path / "rec" / "manifest.json").read_text()
+
+
 async def test_the_last_decisions_that_a_kill_cut_off_are_written_again(tmp_path: Path) -> None:
     await run(build(tmp_path), 0, 30)
     decisions = tmp_path / "rec" / "decisions.jsonl"

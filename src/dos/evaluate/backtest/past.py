@@ -16,7 +16,7 @@ import numpy as np
 
 from dos.alerting.base import Receiver
 from dos.app import wiring
-from dos.app.recording import read_manifest
+from dos.app.recording import read_manifest, settings_of
 from dos.app.settings import Settings
 from dos.bus.base import Entry
 from dos.evaluate.cases import load_case
@@ -111,7 +111,7 @@ def of_path(path: Path, since: float | None = None) -> Past:
     if not (path / "manifest.json").exists():
         return _of_case(path)
     manifest = read_manifest(path)
-    settings = Settings.model_validate({**manifest.settings, "storage": {"url": wiring.IN_MEMORY}})
+    settings = settings_of(manifest, path)
 
     def read() -> Iterator[Entry]:
         stream = wiring.open_recorded_log(path)
