@@ -38,6 +38,7 @@ from tests.integration.alert_stories import (
 )
 
 LASTS = 22.0
+pytestmark = pytest.mark.serial  # the real one keeps real time: what is beside it would delay it
 NOT_OURS = {"scenario"}
 
 
@@ -252,17 +253,16 @@ def tell_ours(
     groups: Groups, silences: Silences, number: int, one: Fire | End | Hush, now: Millis
 ) -> None:
     if isinstance(one, Hush):
-        silences.keep(
-            Silence(
-                matchers=parse_matchers(f'{one.match},scenario="{number}"'),
-                starts_at=now,
-                ends_at=Millis(now + round(one.lasts * SECOND)),
-                created_by="test",
-                comment="story",
-                updated_at=now,
-            ),
-            now,
+        wanted = Silence(
+            matchers=parse_matchers(f'{one.match},scenario="{number}"'),
+            starts_at=now,
+            ends_at=Millis(now + round(one.lasts * SECOND)),
+            created_by="test",
+            comment="story",
+            updated_at=now,
         )
+        for planned in silences.plan(wanted, now):
+            silences.put(planned)
         return
     labels = tuple(sorted(labels_of(number, one).items()))
     if isinstance(one, End):
