@@ -174,7 +174,10 @@ class Desk:
             now: The time.
         """
         self._groups.watch(now)
-        found = [self._seen(alert, now + _OWN_LASTS, now) for alert in own]
+        # `inhibit_rules` are for alerts that were posted: what DOS finds is told all the same.
+        found = [
+            replace(self._seen(alert, now + _OWN_LASTS, now), inhibited_by=()) for alert in own
+        ]
         for posted in self._groups.alerts:
             ends_at = self._groups.ends(posted)
             if ends_at > now:

@@ -32,12 +32,7 @@ from dos.kit.errors import CorruptDataError
 from dos.model.alert import Alert, AlertState, Notification
 from dos.model.events import AlertChanged, Event, NotificationQueued
 from dos.model.ids import AlertId, derive_id
-from dos.model.matchers import Matchers, all_match, parse_matchers
-
-
-def _matchers(text: str) -> str:
-    parse_matchers(text)
-    return text
+from dos.model.matchers import Matchers, all_match, checked_matchers, parse_matchers
 
 
 class StepConfig(BaseModel):
@@ -56,7 +51,7 @@ class EscalationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    matchers: Annotated[str, AfterValidator(_matchers)] = ""
+    matchers: Annotated[str, AfterValidator(checked_matchers)] = ""
     """Of which alerts, by labels: `severity=~"critical|sev1"`. Empty: of all."""
     steps: tuple[StepConfig, ...] = Field(min_length=1)
     """In order."""

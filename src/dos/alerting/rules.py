@@ -28,7 +28,7 @@ from dos.kit.duration import Duration
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import LabelPairs, PostedAlert
 from dos.model.ids import SeriesId
-from dos.model.matchers import Matchers, all_match, parse_matchers
+from dos.model.matchers import Matchers, all_match, checked_matchers, parse_matchers
 from dos.model.telemetry import BoolArray, Float64Array, Int64Array, MetricBatch, Series, SeriesSpec
 
 AGAIN = MINUTE
@@ -66,11 +66,6 @@ def _label_name(name: str) -> str:
     return name
 
 
-def _matchers(text: str) -> str:
-    parse_matchers(text)
-    return text
-
-
 Template = Annotated[str, Field(max_length=2000), AfterValidator(_templated)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 
@@ -86,7 +81,7 @@ class RuleConfig(BaseModel):
     """Name of the metric, as `dos` shows it; a pattern such as `cpu_*` is one for several."""
     entity: str = Field(default="*", min_length=1, max_length=256)
     """Whose: a pattern such as `shop/*`."""
-    matchers: Annotated[str, AfterValidator(_matchers)] = ""
+    matchers: Annotated[str, AfterValidator(checked_matchers)] = ""
     """Which of their series, by labels, such as `code=~"5..",method!="GET"`."""
     above: float | None = Field(default=None, allow_inf_nan=False)
     """Fires where the value is greater."""

@@ -113,6 +113,16 @@ def parse_matchers(text: str) -> Matchers:
     return tuple(parse_matcher(part) for part in parts)
 
 
+def checked_matchers(text: str) -> str:
+    """`text` as it is, for keys of a configuration that hold matchers.
+
+    Raises:
+        ValueError: It is malformed; the message says where.
+    """
+    parse_matchers(text)
+    return text
+
+
 def parse_matcher(text: str) -> Matcher:
     """A single one: `severity=page`, `severity =~ "page|ticket"`.
 

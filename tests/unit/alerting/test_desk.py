@@ -262,6 +262,19 @@ def test_incidents_go_by_the_same_routes_and_silences() -> None:
     assert over.alert.state is AlertState.RESOLVED
 
 
+def test_rules_of_inhibition_are_for_posted_alerts() -> None:
+    rule = "inhibit_rules: [{source_matchers: [alertname=DiskFull], target_matchers: [x!=y]}]\n"
+    desk, book = routed(ROUTES + rule), AlertBook(AlertingConfig(receivers=(CHAT,)))
+    book.observe(incident(), at(15))
+    other = posted(0, 900, alertname="Other")
+    desk.take([posted(0, 900), other], (), at(0))
+    inhibited = {
+        dict(one.alert.labels)["alertname"]: bool(one.inhibited_by)
+        for one in desk.seen(book.firing, at(20))
+    }
+    assert inhibited == {"DiskFull": False, "Other": True, "DosIncident": False}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
