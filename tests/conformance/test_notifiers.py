@@ -30,6 +30,10 @@ SAMPLE_KEYS: dict[str, dict[str, object]] = {
         "url": "http://127.0.0.1:9/v2/enqueue",
         "allow_hosts": ["127.0.0.1"],
     },
+    "slack": {
+        "webhook_url": "http://127.0.0.1:9/services/T0/B0/x",
+        "allow_hosts": ["127.0.0.1"],
+    },
     "webhook": {"url": "http://127.0.0.1:9/hook", "allow_hosts": ["127.0.0.1"]},
 }
 """Least keys of each; where they lead, nobody answers."""

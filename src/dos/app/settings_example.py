@@ -83,6 +83,7 @@ _EXAMPLES: Mapping[str, object] = {
     "to": ["oncall@example.com"],
     "url": "http://127.0.0.1:9090",
     "username": "dos",
+    "webhook_url": "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX",
 }
 """What is shown for a key that must be given."""
 
