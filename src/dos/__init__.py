@@ -12,12 +12,18 @@ from dos.kit.version import __version__
 
 # Not in __all__: `from dos import *` would load every room.
 _PUBLIC = {
+    "AlertManager": "dos.alerting.manager",
     "Attention": "dos.detect.nets.attention",
     "DependencyGNN": "dos.rca.nets.graph",
+    "EmailNotifier": "dos.alerting.notifiers.email",
     "ImpactAnalyzer": "dos.impact.analyzer",
     "IncidentSimulator": "dos.simulate.generator",
+    "MetricMonitor": "dos.alerting.monitor",
+    "NotificationChannel": "dos.alerting.channel",
+    "PagerDutyNotifier": "dos.alerting.notifiers.pagerduty",
     "RealTimeAnomalyDetector": "dos.detect.realtime",
     "ServiceGenerator": "dos.simulate.generator",
+    "SlackNotifier": "dos.alerting.notifiers.slack",
     "TemporalAnalyzer": "dos.detect.nets.temporal",
 }
 

@@ -447,6 +447,9 @@ class FakeBackend:
         values[(times >= at(0)) & (times < at(1))] = np.nan
         return Window(times=times, values=values)
 
+    async def submit(self, delivery: Delivery) -> bool:
+        return self.offer(delivery)
+
     def offer(self, delivery: Delivery) -> bool:
         if len(self.offered) >= self.room:
             return False

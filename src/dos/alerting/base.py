@@ -14,7 +14,7 @@ Contract of a notifier (`dos.alerting.notifiers`, one file each):
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -82,6 +82,9 @@ class AlertingConfig(BaseModel):
     """A configuration file of Alertmanager (`alertmanager.yml`) with the routes, inhibition rules
     and time intervals that alerts go by. Its receivers are those below with the same names.
     Without it every alert goes to every receiver."""
+    flap_calm: Annotated[Duration, Field(ge=0)] = 300.0
+    """An alert that begins again within this time of having been told to be over is flapping: from
+    then on it counts as firing until it has been over for so long. 0 switches this off."""
     rules: tuple[RuleConfig, ...] = ()
     """Alerts on what a series says: a threshold, or silence."""
     watchdog: bool = False

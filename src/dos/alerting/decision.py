@@ -33,6 +33,9 @@ class Reason(StrEnum):
     """No route leads from the alert to the receiver."""
     SILENCED = "silenced"
     """Somebody wants quiet about it; what a receiver was told is resolved all the same."""
+    FLAPPING = "flapping"
+    """It is over for now, but it began again right after it was last told to be over: its end is
+    told when it has been over for `flap_calm`."""
     INHIBITED = "inhibited"
     """Another alert that fires says enough (`inhibit_rules`)."""
     ROUTE_MUTED = "route_muted"
@@ -71,6 +74,7 @@ _SENTENCES = {
     Reason.BELOW_MIN_SEVERITY: "not told: less severe than its min_severity",
     Reason.NOT_ROUTED: "not told: no route leads to it",
     Reason.SILENCED: "not told: silenced",
+    Reason.FLAPPING: "not told that it is over yet: it comes and goes, and flap_calm is not over",
     Reason.INHIBITED: "not told: inhibited by another alert that fires",
     Reason.ROUTE_MUTED: "not told: a time interval mutes the route",
     Reason.ROUTE_GONE: "not told: the route is no longer in the configuration",

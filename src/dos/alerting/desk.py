@@ -99,6 +99,7 @@ class Desk:
             wanted=self._wants,
             acknowledged=self._is_acknowledged,
             resolve_timeout=routing.resolve_timeout,
+            flap_calm=routing.flap_calm,
         )
 
     @property

@@ -95,9 +95,11 @@ class KeptGroups:
 
     alerts: tuple[PostedAlert, ...] = ()
     groups: tuple[_KeptGroup, ...] = ()
+    ended: tuple[tuple[str, Millis], ...] = ()
+    flapping: tuple[str, ...] = ()
 
 
-_FIRING = frozenset({Reason.TOLD_FIRING, Reason.TOLD_AGAIN})
+_FIRING = frozenset({Reason.TOLD_FIRING, Reason.TOLD_AGAIN, Reason.FLAPPING})
 
 
 class Groups:
@@ -111,6 +113,8 @@ class Groups:
         acknowledged: Whether somebody is on the alert with this fingerprint.
         wanted: Whether a receiver is to hear of alerts with these labels at all.
         resolve_timeout: Seconds; see `RESOLVE_TIMEOUT`.
+        flap_calm: Seconds. An alert that begins again so soon after its end was told is flapping:
+            from then on it counts as firing until it was over for so long. 0: never.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Groups:
         wanted: Callable[[str, Mapping[str, str]], bool] | None = None,
         acknowledged: Callable[[str], bool] | None = None,
         resolve_timeout: float = RESOLVE_TIMEOUT,
+        flap_calm: float = 0.0,
     ) -> None:
         self._tree = tree
         self._routes = {(route.path, route.receiver): route for route in tree.walk()}
@@ -132,8 +137,12 @@ class Groups:
         self._wanted = wanted or (lambda _receiver, _labels: True)
         self._acknowledged = acknowledged or (lambda _print: False)
         self._timeout = round(resolve_timeout * SECOND)
+        self._calm = round(flap_calm * SECOND)
         self._alerts: dict[str, PostedAlert] = {}
         self._groups: dict[_Key, _Group] = {}
+        self._told_over: dict[str, Millis] = {}
+        """When the end of an alert was told, as long as it may turn out to flap."""
+        self._flapping: set[str] = set()
         self.decided: list[tuple[str, str, Reason]] = []
         """Fingerprint, receiver and reason: what the last `tick` decided."""
 
@@ -141,6 +150,10 @@ class Groups:
         """Take alerts in; one that is known is brought up to date."""
         for alert in alerts:
             print_ = alert.fingerprint
+            if not self._ended(alert, now):
+                told_over = self._told_over.pop(print_, None)
+                if told_over is not None and now - told_over <= self._calm:
+                    self._flapping.add(print_)
             self._alerts[print_] = merged = self._merged(self._alerts.get(print_), alert)
             labels = dict(merged.labels)
             for route in self._tree.of(labels):
@@ -168,6 +181,10 @@ class Groups:
             print_: alert
             for print_, alert in self._alerts.items()
             if print_ in kept or not self._ended(alert, now)
+        }
+        self._flapping &= self._alerts.keys()
+        self._told_over = {
+            print_: at for print_, at in self._told_over.items() if now - at <= self._calm
         }
         return sent
 
@@ -212,6 +229,8 @@ class Groups:
         return KeptGroups(
             alerts=tuple(self._alerts.values()),
             groups=tuple(_kept(group) for _, group in sorted(self._groups.items())),
+            ended=tuple(sorted(self._told_over.items())),
+            flapping=tuple(sorted(self._flapping)),
         )
 
     def load(self, kept: KeptGroups, now: Millis) -> None:
@@ -221,6 +240,7 @@ class Groups:
         they told is resolved, and tell nothing new.
         """
         self._alerts = {one.fingerprint: one for one in kept.alerts}
+        self._told_over, self._flapping = dict(kept.ended), set(kept.flapping)
         self._groups = {}
         for one in kept.groups:
             route = self._routes.get((one.path, one.receiver))
@@ -291,7 +311,8 @@ class Groups:
         """When it ended or, as far as is known, will."""
         if alert.ends_at is None:
             return Millis(alert.updated_at + self._timeout)
-        return alert.ends_at
+        calm = self._calm if self._flapping and alert.fingerprint in self._flapping else 0
+        return Millis(alert.ends_at + calm)
 
     def _look(self, group: _Group, now: Millis) -> Message | None:
         """Go through the stages."""
@@ -301,20 +322,16 @@ class Groups:
         gone = (group.path, group.receiver) not in self._routes
         muted = self._muted(route, now)
         for print_ in list(group.alerts):
-            alert = self._alerts[print_]
+            alert, known = self._alerts[print_], print_ in told
             ended = self._ended(alert, now)
             if ended:  # whatever holds it back now
-                reason = Reason.TOLD_RESOLVED if print_ in told else Reason.RESOLVED_UNTOLD
+                reasons[print_] = Reason.TOLD_RESOLVED if known else Reason.RESOLVED_UNTOLD
             elif gone:
-                reason = Reason.ROUTE_GONE
-            elif (held := self._held(group.receiver, alert, now)) is not None:
-                reason = held
-            elif muted:
-                reason = Reason.ROUTE_MUTED
+                reasons[print_] = Reason.ROUTE_GONE
             else:
-                reason = Reason.TOLD_AGAIN if print_ in told else Reason.TOLD_FIRING
-            reasons[print_] = reason
-            if (ended or gone) and print_ not in told:
+                held = self._held(group.receiver, alert, now)
+                reasons[print_] = held or _fires(alert, now, known=known, muted=muted)
+            if (ended or gone) and not known:
                 del group.alerts[print_]
         firing = [one for one, why in reasons.items() if why in _FIRING]
         resolved = [one for one, why in reasons.items() if why is Reason.TOLD_RESOLVED]
@@ -324,7 +341,9 @@ class Groups:
         news = repeats or _news(group.known, set(firing), bool(resolved))
         if not news:
             quiet = Reason.DEDUPLICATED if alone else Reason.ACKNOWLEDGED
-            reasons |= dict.fromkeys(firing, quiet)
+            reasons |= {one: quiet for one in firing if reasons[one] is not Reason.FLAPPING}
+        else:
+            self._told_over |= dict.fromkeys(resolved if self._calm else (), now)
         self.decided += [(one, group.receiver, why) for one, why in reasons.items()]
         if not news:
             return None
@@ -385,6 +404,15 @@ def _kept(group: _Group) -> _KeptGroup:
         firing=tuple(sorted(known.firing)) if known else (),
         resolved=tuple(sorted(known.resolved)) if known else (),
     )
+
+
+def _fires(alert: PostedAlert, now: Millis, *, known: bool, muted: bool) -> Reason:
+    """What is to be said of an alert that fires, to those who perhaps know it."""
+    if muted:
+        return Reason.ROUTE_MUTED
+    if not known:
+        return Reason.TOLD_FIRING
+    return Reason.FLAPPING if alert.over(now) else Reason.TOLD_AGAIN
 
 
 def _news(known: _Known | None, firing: set[str], resolved: bool) -> bool:

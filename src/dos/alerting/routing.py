@@ -28,6 +28,8 @@ class Routing:
     intervals: Mapping[str, TimeInterval] = field(default_factory=dict)
     resolve_timeout: float = RESOLVE_TIMEOUT
     """Seconds after which an alert that nobody sends again counts as over."""
+    flap_calm: float = 0.0
+    """Seconds an alert that flaps has to be over before its end is told."""
     least: Mapping[str, Severity] = field(default_factory=dict)
     """Receivers that there are, with the least severity they are told about."""
     text: str = ""

@@ -213,6 +213,14 @@ class Backend(Protocol):
         """Hand telemetry to the pipeline; False when its queue is full (nothing was taken)."""
         ...
 
+    async def submit(self, delivery: Delivery) -> bool:
+        """Hand a delivery to the pipeline and wait until no crash can lose it.
+
+        Returns:
+            False if there is no room or it took too long: it may be lost and is to be sent again.
+        """
+        ...
+
     def analyze(self, case: Case) -> Analysis:
         """Find the anomalies of a case and rank their causes. Changes nothing; thread-safe.
 

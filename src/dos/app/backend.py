@@ -136,6 +136,10 @@ class SentinelBackend:
         """Into the mailbox, if there is room."""
         return self._sentinel.mailbox.offer((PUSH, delivery))
 
+    async def submit(self, delivery: Delivery) -> bool:
+        """Into the mailbox, and on into the intake log."""
+        return await self._sentinel.submit(PUSH, delivery)
+
     def analyze(self, case: Case) -> Analysis:
         """Find anomalies and rank causes in posted telemetry."""
         return analyze(self._sentinel.settings, case)

@@ -149,12 +149,22 @@ class Runner:
         """Time of the newest sample taken in; 0 when there is none."""
         return Millis(int(self.pipeline.last_sample.max(initial=0)))
 
-    async def take(self, source: str, delivery: Delivery) -> Decisions:
-        """Take in one delivery; returns what was decided, committed."""
+    async def take(
+        self, source: str, delivery: Delivery, logged: Callable[[], None] | None = None
+    ) -> Decisions:
+        """Take in one delivery; returns what was decided, committed.
+
+        Args:
+            source: Who delivers.
+            delivery: What.
+            logged: Called once it is in the intake log, from where no crash takes it.
+        """
         now = self.clock.now()
         with self.lock:
             intake = self._normaliser.take(now, source, delivery)
         offset = await self._insist("intake log", lambda: self._append(intake))
+        if logged is not None:
+            logged()
         before = self.clock.monotonic()
         step = self._step_in_thread if self._offload else self._step
         decisions = await step(intake, offset)

@@ -46,6 +46,10 @@ DRAIN = 5.0
 """Seconds that notifications get to leave when DOS stops; the rest leaves after the restart."""
 
 
+LOGGED_WITHIN = 8.0
+"""Seconds of real time that a sender waits; Prometheus gives up after 10."""
+
+
 class _Outlet:
     """A source's way into the mailbox."""
 
@@ -96,6 +100,7 @@ class Sentinel:
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._current: asyncio.Future[None] | None = None
+        self._awaited: dict[int, asyncio.Future[None]] = {}  # by identity of the delivery
         extra = dict(extra_receivers or {})
         receivers = wiring.receivers_of(settings, also=list(extra))
         self._recorder: Recorder | None = None
@@ -228,9 +233,31 @@ class Sentinel:
 
     async def take(self, name: str, delivery: Delivery) -> None:
         """One delivery through the pipeline, now."""
-        decisions = await self.runner.take(name, delivery)
+        awaited = self._awaited.get(id(delivery))
+
+        def logged() -> None:
+            if awaited is not None and not awaited.done():
+                awaited.set_result(None)
+
+        decisions = await self.runner.take(name, delivery, logged)
         if decisions.events:
             self.dispatcher.wake()
+
+    async def submit(self, name: str, delivery: Delivery) -> bool:
+        """Hand a delivery over, and return once it is in the intake log.
+
+        Returns:
+            False if there is no room, or it took too long: the sender has to send it again.
+        """
+        logged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited[id(delivery)] = logged
+        try:
+            if not self.mailbox.offer((name, delivery)):
+                return False
+            done, _ = await asyncio.wait({logged}, timeout=LOGGED_WITHIN)
+            return bool(done)
+        finally:
+            del self._awaited[id(delivery)]
 
     async def _cancel(self, which: Callable[[asyncio.Task[None]], bool]) -> None:
         chosen = [task for task in self._tasks if which(task)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -123,15 +123,15 @@ def routing_of(settings: Settings, receivers: Sequence[Receiver]) -> Routing:
     Raises:
         ConfigError: The file of routes is missing, or something is wrong with it.
     """
-    file = settings.alerting.routes_file
+    file, calm = settings.alerting.routes_file, settings.alerting.flap_calm
     if not file:
-        return default_routing(receivers)
+        return replace(default_routing(receivers), flap_calm=calm)
     try:
         text = Path(file).read_text(encoding="utf-8")
     except OSError as error:
         msg = f"alerting.routes_file: {file} cannot be read: {error.strerror}"
         raise ConfigError(msg) from error
-    return routing_of_file(text, str(file), receivers)
+    return replace(routing_of_file(text, str(file), receivers), flap_calm=calm)
 
 
 def escalation_of(settings: Settings, receivers: Sequence[Receiver], desk: Desk) -> Escalation:

@@ -7,6 +7,7 @@ from typing import Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict
 
+from dos.alerting.channel import NotificationChannel
 from dos.alerting.message import body_of, subject_of
 from dos.kit.clock import Clock, to_rfc3339
 from dos.kit.errors import TransientError
@@ -25,7 +26,7 @@ class Config(BaseModel):
     """Whether the text follows the subject; without it each notification is one line."""
 
 
-class ConsoleNotifier:
+class ConsoleNotifier(NotificationChannel):
     """Writes each notification at once, followed by a flush.
 
     Args:

@@ -37,6 +37,7 @@ from aiosmtplib import (
 )
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from dos.alerting.channel import NotificationChannel
 from dos.alerting.message import body, body_of, subject, subject_of
 from dos.kit import log
 from dos.kit.clock import SECOND, Clock, to_rfc3339
@@ -185,7 +186,7 @@ class Config(BaseModel):
         return self
 
 
-class EmailNotifier:
+class EmailNotifier(NotificationChannel):
     """Sends each notification as one mail to all addresses.
 
     Args:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dos.alerting.channel import NotificationChannel
 from dos.alerting.message import body_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
 from dos.kit.clock import Clock, to_rfc3339
@@ -100,7 +101,7 @@ class Config(BaseModel):
         return self
 
 
-class PagerDutyNotifier:
+class PagerDutyNotifier(NotificationChannel):
     """Sends each notification as one event; only 202 is success.
 
     Args:

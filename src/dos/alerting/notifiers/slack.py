@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dos.alerting.channel import NotificationChannel
 from dos.alerting.message import body_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
 from dos.kit.clock import Clock
@@ -100,7 +101,7 @@ class Config(BaseModel):
         return self
 
 
-class SlackNotifier:
+class SlackNotifier(NotificationChannel):
     """Posts each notification as one message; only 200 is success.
 
     Args:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from dos.alerting.channel import NotificationChannel
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
 from dos.kit.clock import SECOND, Clock, to_rfc3339
 from dos.kit.duration import Duration
@@ -96,7 +97,7 @@ class Payload(TypedDict):
     dos: _Dos
 
 
-class WebhookNotifier:
+class WebhookNotifier(NotificationChannel):
     """Posts each notification; 2xx is success.
 
     Args:

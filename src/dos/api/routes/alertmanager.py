@@ -196,7 +196,7 @@ async def post_alerts(backend: BackendDep, posted: list[dict[str, object]]) -> E
             taken.append(PostableAlert.model_validate(one).taken(now))
         except (ValidationError, ValueError) as error:
             wrong.append(f"alert {number}: {_said(error)}")
-    if taken and not backend.offer(Delivery(alerts=tuple(taken))):
+    if taken and not await backend.submit(Delivery(alerts=tuple(taken))):
         raise _RefusedError(503, _FULL)
     if wrong:
         raise _RefusedError(400, "; ".join(wrong[:20]))
