@@ -282,7 +282,7 @@ async def _hand_over(backend: Backend, silences: tuple[Silence, ...]) -> None:
     Raises:
         _RefusedError: There is no room.
     """
-    if not backend.offer(Delivery(silences=silences)):
+    if not await backend.submit(Delivery(silences=silences)):
         raise _RefusedError(503, _FULL)
     for _ in range(_LOOKS):
         if set(silences) <= set(backend.desk.silences()):

@@ -94,7 +94,7 @@ async def acknowledge(
             raise not_found("alert", alert_id)
         raise ProblemError(409, "already-over", f"{alert_id} is over already.")
     one = Acknowledgement(alert=alert_id, by=said.author, at=backend.clock.now(), note=said.note)
-    if not backend.offer(Delivery(acknowledgements=(one,))):
+    if not await backend.submit(Delivery(acknowledgements=(one,))):
         detail = "The pipeline has no room now; nothing was taken. Send it again later."
         raise ProblemError(503, "queue-full", detail, retry_after=5)
     return AcknowledgementOut.model_validate(one)
