@@ -85,6 +85,10 @@ class AlertingConfig(BaseModel):
     flap_calm: Annotated[Duration, Field(ge=0)] = 300.0
     """An alert that begins again within this time of having been told to be over is flapping: from
     then on it counts as firing until it has been over for so long. 0 switches this off."""
+    inhibit_dependents: Annotated[float, Field(gt=0.5, le=1.01)] = 0.9
+    """How probable the root cause of an incident has to be for alerts that others send about
+    services that depend on it to be quiet. Only for receivers that were told of the incident, and
+    never alerts that are more severe. 1.01: never."""
     rules: tuple[RuleConfig, ...] = ()
     """Alerts on what a series says: a threshold, or silence."""
     watchdog: bool = False

@@ -16,15 +16,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from dos.alerting import matter, message
+from dos.alerting import dependents, matter, message
 from dos.alerting.base import AlertingConfig, Receiver
 from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.dependents import Explained
 from dos.alerting.matter import FORECAST, Matter
 from dos.alerting.state import BookState, Firing, Told, decode, encode
 from dos.kit.clock import SECOND, Millis
 from dos.model.alert import Acknowledgement, Alert, AlertState, Notification, fingerprint_of
 from dos.model.events import AlertChanged, Event, NotificationQueued
 from dos.model.forecast import Forecast, ForecastState
+from dos.model.graph import GraphSnapshot
 from dos.model.ids import AlertId, derive_id
 from dos.model.impact import Severity
 from dos.model.incident import Incident, IncidentState
@@ -120,6 +122,26 @@ class AlertBook:
                 firing.alert = replace(firing.alert, annotations=facts, updated_at=now)
                 events += self._resolve(key, firing, now, now)
         return events
+
+    def explained(self, incidents: Iterable[Incident], graph: GraphSnapshot) -> Explained:
+        """Whose trouble comes from open incidents that receivers were told of."""
+        told = [
+            (one, self._state.firing[one.id])
+            for one in incidents
+            if one.id in self._state.firing and self._state.firing[one.id].told
+        ]
+        about = [
+            (
+                incident,
+                dependents.Told(
+                    fingerprint=firing.alert.fingerprint,
+                    severity=_worst_told(firing),
+                    receivers=tuple(firing.told),
+                ),
+            )
+            for incident, firing in told
+        ]
+        return dependents.explained(about, graph, self._config.inhibit_dependents)
 
     @property
     def foretells(self) -> bool:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     FLAPPING = "flapping"
     """It is over for now, but it began again right after it was last told to be over: its end is
     told when it has been over for `flap_calm`."""
+    EXPLAINED = "explained"
+    """It depends on the root cause of an incident that this receiver was told of."""
     INHIBITED = "inhibited"
     """Another alert that fires says enough (`inhibit_rules`)."""
     ROUTE_MUTED = "route_muted"
@@ -75,6 +77,7 @@ _SENTENCES = {
     Reason.NOT_ROUTED: "not told: no route leads to it",
     Reason.SILENCED: "not told: silenced",
     Reason.FLAPPING: "not told that it is over yet: it comes and goes, and flap_calm is not over",
+    Reason.EXPLAINED: "not told: an incident it was told of explains it, by a dependency",
     Reason.INHIBITED: "not told: inhibited by another alert that fires",
     Reason.ROUTE_MUTED: "not told: a time interval mutes the route",
     Reason.ROUTE_GONE: "not told: the route is no longer in the configuration",

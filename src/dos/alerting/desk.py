@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import TypeAdapter, ValidationError
 
 from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.dependents import Explained, explains
 from dos.alerting.groups import Groups, KeptGroups, Message
 from dos.alerting.routing import Routing
 from dos.alerting.silences import Silences
@@ -84,6 +85,8 @@ class Desk:
     def __init__(self, routing: Routing) -> None:
         self.routing = routing
         self.silences = Silences()
+        self.explained: Explained = {}
+        """Whose trouble comes from an incident that somebody was told of."""
         self._serial = 0
         self._alerts: dict[str, Alert] = {}
         """By fingerprint: what fires, or is over and still has to be told so."""
@@ -96,7 +99,7 @@ class Desk:
             inhibit=routing.inhibit,
             intervals=routing.intervals,
             silenced=lambda labels, at: self.silences.by(labels, at) is not None,
-            wanted=self._wants,
+            unwanted=self._unwanted,
             acknowledged=self._is_acknowledged,
             resolve_timeout=routing.resolve_timeout,
             flap_calm=routing.flap_calm,
@@ -205,12 +208,17 @@ class Desk:
     def _seen(self, alert: Alert, ends_at: int, now: Millis) -> Seen:
         labels = dict(alert.labels)
         inhibitor = self._groups.inhibited_by(labels)
+        by = () if inhibitor is None else (fingerprint_of(inhibitor.items()),)
+        receivers = tuple(dict.fromkeys(one.receiver for one in self.routing.tree.of(labels)))
+        told = explains(self.explained, labels, alert.severity)
+        if told is not None and all(one in told.receivers for one in receivers):
+            by = (*by, told.fingerprint)
         return Seen(
             alert=alert,
             ends_at=Millis(ends_at),
-            receivers=tuple(dict.fromkeys(one.receiver for one in self.routing.tree.of(labels))),
+            receivers=receivers,
             silenced_by=tuple(one.id for one in self.silences.all_by(labels, now)),
-            inhibited_by=() if inhibitor is None else (fingerprint_of(inhibitor.items()),),
+            inhibited_by=by,
         )
 
     def explain(self, alert_id: AlertId) -> Sequence[Decision]:
@@ -344,9 +352,12 @@ class Desk:
         known = self._alerts.get(print_)
         return known is not None and known.acknowledged is not None
 
-    def _wants(self, receiver: str, labels: Mapping[str, str]) -> bool:
-        least = self.routing.least.get(receiver)
-        return least is None or severity_of(labels) <= least
+    def _unwanted(self, receiver: str, labels: Mapping[str, str]) -> Reason | None:
+        severity, least = severity_of(labels), self.routing.least.get(receiver)
+        if least is not None and severity > least:
+            return Reason.BELOW_MIN_SEVERITY
+        told = explains(self.explained, labels, severity)
+        return Reason.EXPLAINED if told is not None and receiver in told.receivers else None
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity:

@@ -111,7 +111,7 @@ class Groups:
         intervals: Time intervals by name.
         silenced: Whether a silence holds an alert with these labels back at that time.
         acknowledged: Whether somebody is on the alert with this fingerprint.
-        wanted: Whether a receiver is to hear of alerts with these labels at all.
+        unwanted: Why a receiver is not to hear of alerts with these labels now, if it is not.
         resolve_timeout: Seconds; see `RESOLVE_TIMEOUT`.
         flap_calm: Seconds. An alert that begins again so soon after its end was told is flapping:
             from then on it counts as firing until it was over for so long. 0: never.
@@ -124,7 +124,7 @@ class Groups:
         inhibit: Sequence[InhibitRule] = (),
         intervals: Mapping[str, TimeInterval] | None = None,
         silenced: Callable[[Mapping[str, str], Millis], bool] | None = None,
-        wanted: Callable[[str, Mapping[str, str]], bool] | None = None,
+        unwanted: Callable[[str, Mapping[str, str]], Reason | None] | None = None,
         acknowledged: Callable[[str], bool] | None = None,
         resolve_timeout: float = RESOLVE_TIMEOUT,
         flap_calm: float = 0.0,
@@ -134,7 +134,7 @@ class Groups:
         self._inhibitor = Inhibitor(inhibit)
         self._intervals = intervals or {}
         self._silenced = silenced or (lambda _labels, _at: False)
-        self._wanted = wanted or (lambda _receiver, _labels: True)
+        self._unwanted = unwanted or (lambda _receiver, _labels: None)
         self._acknowledged = acknowledged or (lambda _print: False)
         self._timeout = round(resolve_timeout * SECOND)
         self._calm = round(flap_calm * SECOND)
@@ -376,7 +376,7 @@ class Groups:
             return Reason.INHIBITED
         if self._silenced(labels, now):
             return Reason.SILENCED
-        return None if self._wanted(receiver, labels) else Reason.BELOW_MIN_SEVERITY
+        return self._unwanted(receiver, labels)
 
     def _muted(self, route: Route, now: Millis) -> bool:
         def holds(names: Sequence[str]) -> bool:

@@ -128,6 +128,7 @@ class Pipeline:
                 raised = parts.rules.step(intake.metrics, now)
                 events += parts.desk.take([*intake.alerts, *raised], intake.silences, now)
                 events += parts.book.tick(now)
+                parts.desk.explained = parts.book.explained(parts.correlator.open, graph)
                 events += parts.desk.tick(now)
                 events += parts.escalation.follow(events, now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))

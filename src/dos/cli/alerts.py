@@ -73,6 +73,27 @@ def explain(
         out().print(plain(f"{line}{tries}{said}"), style="dim", markup=False)
 
 
+@app.command("inhibit-rules")
+def inhibit_rules(*, url: UrlOption = None, config: ConfigOption = None) -> None:
+    """Print the dependency graph as `inhibit_rules` for an Alertmanager."""
+    import yaml
+
+    from dos.alerting.dependents import inhibit_rules as rules
+    from dos.model.entity import Entity
+    from dos.model.graph import Edge, GraphSnapshot
+    from dos.model.ids import EntityId
+
+    found = ask("GET", "/api/v1/graph", url, config, params={})
+    graph = GraphSnapshot(
+        entities=tuple(Entity(id=EntityId(one["id"])) for one in found["entities"]),
+        edges=tuple(
+            Edge(caller=EntityId(one["caller"]), callee=EntityId(one["callee"]))
+            for one in found["edges"]
+        ),
+    )
+    sys.stdout.write(yaml.safe_dump({"inhibit_rules": rules(graph)}, sort_keys=False))
+
+
 @app.command("ack")
 def ack(
     alert: Annotated[str, typer.Argument(metavar="ID", help="Of the alert, as in the list.")],
