@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from dos.kit.clock import to_rfc3339
+from dos.kit.clock import DAY, Millis, to_rfc3339
 from tests.api.fake import FakeBackend, at
 
 V2 = "/api/v2"
@@ -176,3 +176,53 @@ def test_what_is_no_list_of_alerts_is_refused_in_words(client: TestClient, body:
     answer = client.post(f"{V2}/alerts", content=body, headers=headers)
     assert answer.status_code == 400
     assert "body" in answer.json()
+
+
+def test_a_webhook_of_alertmanager_begins_and_ends_alerts(
+    client: TestClient, backend: FakeBackend
+) -> None:
+    now = backend.clock.now()
+    firing = {
+        **alert(service="db"),
+        "status": "firing",
+        "startsAt": to_rfc3339(now),
+        "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "http://prom/graph",
+        "fingerprint": "c0ffee",
+    }
+    message = {"version": "4", "status": "firing", "groupKey": "{}:{}", "alerts": [firing]}
+    path = "/api/v1/webhooks/alertmanager"
+    assert client.post(path, json=message).json() == {"alerts": 1}
+    (shown,) = client.get(f"{V2}/alerts").json()
+    # Told again after hours only, it is not over after `resolve_timeout`.
+    assert shown["endsAt"] == to_rfc3339(Millis(now + DAY))
+    assert shown["generatorURL"] == "http://prom/graph"
+    over = firing | {"status": "resolved", "endsAt": to_rfc3339(now)}
+    assert client.post(path, json=message | {"alerts": [over]}).status_code == 200
+    assert client.get(f"{V2}/alerts").json() == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": "3", "alerts": []},
+        {"version": "4"},
+        {"version": "4", "alerts": [alert()]},
+        {"version": "4", "alerts": [{"status": "firing", "labels": {}}]},
+        {"version": "4", "alerts": [alert() | {"status": "perhaps"}]},
+    ],
+)
+def test_a_webhook_that_is_wrong_is_refused_as_a_whole(
+    client: TestClient, wrong: dict[str, Any]
+) -> None:
+    assert client.post("/api/v1/webhooks/alertmanager", json=wrong).status_code == 422
+    assert client.get(f"{V2}/alerts").json() == []
+
+
+def test_a_webhook_that_finds_no_room_is_to_come_again(
+    client: TestClient, backend: FakeBackend
+) -> None:
+    backend.room = 0
+    message = {"version": "4", "alerts": [alert() | {"status": "firing"}]}
+    refused = client.post("/api/v1/webhooks/alertmanager", json=message)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")

@@ -253,3 +253,34 @@ def test_groups_are_as_they_are_told(dos: Running) -> None:
     assert group["receiver"] == {"name": "team"}
     assert group["labels"] == {"alertname": "A"}
     assert group["alerts"][0]["labels"] == {"alertname": "A"}
+
+
+@pytest.mark.timeout(120)
+def test_a_real_alertmanager_tells_by_its_webhook(dos: Running, tmp_path: Path) -> None:
+    binary, port = require_binary("prometheus-alertmanager"), unused_port()
+    theirs = f"http://127.0.0.1:{port}"
+    config = {
+        "route": {"receiver": "dos", "group_wait": "0s", "group_interval": "1s"},
+        "receivers": [
+            {
+                "name": "dos",
+                "webhook_configs": [{"url": f"{dos.url}/api/v1/webhooks/alertmanager"}],
+            }
+        ],
+    }
+    (tmp_path / "theirs.yml").write_text(json.dumps(config))
+    command = [
+        binary,
+        f"--config.file={tmp_path / 'theirs.yml'}",
+        f"--storage.path={tmp_path / 'theirs'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ]
+    amtool = [require_binary("amtool"), f"--alertmanager.url={theirs}", "alert", "add"]
+    alert = ["alertname=DiskFull", "service=db", "severity=critical"]
+    with running(command, tmp_path / "theirs.log", lambda: answers(f"{theirs}/-/ready")):
+        subprocess.run([*amtool, *alert], check=True, timeout=30)
+        wait_for("the page", lambda: dos.told("DiskFull", "firing"), 30)
+        ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        subprocess.run([*amtool, *alert, f"--end={ended}"], check=True, timeout=30)
+        wait_for("its end", lambda: dos.told("DiskFull", "resolved"), 30)

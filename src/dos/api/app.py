@@ -38,6 +38,7 @@ from dos.api.routes import (
     simulation,
     sources,
     stream,
+    webhooks,
 )
 from dos.api.shutdown import Stopping, watch_shutdown
 from dos.kit.plugins import resolve
@@ -114,7 +115,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     v1 = APIRouter(prefix="/api/v1")
     for part in (services, graph, series, anomalies, incidents, alerts, changes, feedback):
         v1.include_router(part.router)
-    for part in (forecasts, models, sources, stream, simulation):
+    for part in (forecasts, models, sources, stream, simulation, webhooks):
         v1.include_router(part.router)
     app.include_router(v1)
     app.include_router(alertmanager.router)
