@@ -226,3 +226,34 @@ def test_a_webhook_that_finds_no_room_is_to_come_again(
     message = {"version": "4", "alerts": [alert() | {"status": "firing"}]}
     refused = client.post("/api/v1/webhooks/alertmanager", json=message)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+
+
+@pytest.mark.parametrize(
+    ("receiver", "headers", "body", "status", "words"),
+    [
+        ("fax", {}, "{}", 404, "fax"),
+        ("pager", {}, "{}", 403, "signature"),
+        ("pager", {"X-Signature": "right"}, "no", 400, "not an event"),
+        ("pager", {"X-Signature": "right"}, "{}", 200, "acknowledged"),
+    ],
+)
+def test_a_channel_that_calls_back_signs(
+    client: TestClient,
+    receiver: str,
+    headers: dict[str, str],
+    body: str,
+    status: int,
+    words: str,
+) -> None:
+    answer = client.post(f"/api/v1/webhooks/receivers/{receiver}", content=body, headers=headers)
+    assert answer.status_code == status
+    assert words in answer.text
+
+
+def test_a_channel_that_calls_back_and_finds_no_room(
+    client: TestClient, backend: FakeBackend
+) -> None:
+    backend.room = 0
+    headers = {"X-Signature": "right"}
+    answer = client.post("/api/v1/webhooks/receivers/pager", content="{}", headers=headers)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")

@@ -140,6 +140,11 @@ class Dispatcher:
                 lane.notifier, lane.breaker = notifier, breaker
         self.wake()
 
+    @property
+    def notifiers(self) -> Mapping[str, Notifier]:
+        """By receiver."""
+        return {name: lane.notifier for name, lane in self._lanes.items()}
+
     def wake(self) -> None:
         """Look at the outbox now."""
         self._wake.set()

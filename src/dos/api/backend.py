@@ -6,7 +6,7 @@ worker thread because it may compute for seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -218,6 +218,24 @@ class Backend(Protocol):
 
         Returns:
             False if there is no room or it took too long: it may be lost and is to be sent again.
+        """
+        ...
+
+    async def reply(self, receiver: str, headers: Mapping[str, str], body: bytes) -> int | None:
+        """A receiver's channel calls back: what is acknowledged there is acknowledged here.
+
+        Args:
+            receiver: Its name.
+            headers: Of the request, names in lower case.
+            body: As it came.
+
+        Returns:
+            How many alerts were acknowledged; None if there is no room now.
+
+        Raises:
+            KeyError: There is no such receiver, or its kind has no webhook.
+            PermissionError: It is not signed as configured.
+            ValueError: It cannot be understood.
         """
         ...
 

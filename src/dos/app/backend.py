@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dos.api.backend import Analysis, Case, Component, Readiness
 from dos.app import overview
 from dos.app.analyze import analyze
 from dos.app.metrics import SelfMetrics
+from dos.app.replies import take_reply
 from dos.app.sentinel import Sentinel
 from dos.app.simulators import PlayedSimulators, simulators_of
 from dos.app.standing import StandingAlerts
@@ -139,6 +140,10 @@ class SentinelBackend:
     async def submit(self, delivery: Delivery) -> bool:
         """Into the mailbox, and on into the intake log."""
         return await self._sentinel.submit(PUSH, delivery)
+
+    async def reply(self, receiver: str, headers: Mapping[str, str], body: bytes) -> int | None:
+        """What somebody said in a channel."""
+        return await take_reply(self._sentinel, receiver, headers, body)
 
     def analyze(self, case: Case) -> Analysis:
         """Find anomalies and rank causes in posted telemetry."""

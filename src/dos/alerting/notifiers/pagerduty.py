@@ -11,9 +11,11 @@ for what is worth repeating (429, 5xx, no answer).
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Self
@@ -24,7 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from dos.alerting.channel import NotificationChannel
 from dos.alerting.message import body_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
-from dos.kit.clock import Clock, to_rfc3339
+from dos.alerting.reply import Reply
+from dos.kit.clock import Clock, from_rfc3339, to_rfc3339
 from dos.kit.duration import Duration
 from dos.kit.plugins import Plugin
 from dos.kit.secret import Secret
@@ -62,6 +65,10 @@ class Config(BaseModel):
 
     routing_key: Secret
     """Integration key of an integration of type "Events API v2" in PagerDuty, 32 characters."""
+    webhook_secret: Secret | None = None
+    """Secret of a webhook subscription (version 3) that calls
+    `/api/v1/webhooks/receivers/NAME` of this DOS: who acknowledges in PagerDuty has acknowledged
+    here."""
     url: str = "https://events.pagerduty.com/v2/enqueue"
     """Where to post. Accounts in the EU: `https://events.eu.pagerduty.com/v2/enqueue`."""
     allow_hosts: tuple[str, ...] = ()
@@ -141,6 +148,32 @@ class PagerDutyNotifier(NotificationChannel):
             now=self._clock.now(),
         )
 
+    def key(self, notification: Notification) -> str:
+        """The key of its alert, which that of the incident is as well."""
+        return dedup_key(notification)
+
+    def heard(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """What a webhook of version 3 says; only that somebody acknowledged matters.
+
+        Raises:
+            PermissionError: It is not signed with `webhook_secret`.
+            ValueError: It is no event.
+        """
+        _check_signature(self._config.webhook_secret, headers, body)
+        try:
+            event = json.loads(body)["event"]
+            if event["event_type"] != "incident.acknowledged":
+                return None
+            who = (event.get("agent") or {}).get("summary") or "somebody in PagerDuty"
+            return Reply(
+                key=str(event["data"]["incident_key"]),
+                by=str(who)[:100],
+                at=from_rfc3339(str(event["occurred_at"])),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            msg = f"not an event of a webhook of version 3: {type(error).__name__}: {error}"
+            raise ValueError(msg) from error
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
@@ -203,6 +236,19 @@ def event(notification: Notification, config: Config) -> bytes:
     text = body_of(notification)
     sizes = (_encoded(whole, fields, _details(notification, text, room)) for room in _ROOMS)
     return next(content for content in sizes if len(content) <= _EVENT_BYTES)
+
+
+def _check_signature(secret: Secret | None, headers: Mapping[str, str], body: bytes) -> None:
+    """See https://developer.pagerduty.com/docs/verifying-webhook-signatures."""
+    if secret is None or not secret:
+        msg = "webhook_secret is not configured, so no webhook can be believed"
+        raise PermissionError(msg)
+    right = f"v1={hmac.new(secret.reveal().encode(), body, sha256).hexdigest()}".encode()
+    # While a secret is changed there are several signatures.
+    given = headers.get("x-pagerduty-signature", "").encode().split(b",")
+    if not any(hmac.compare_digest(one.strip(), right) for one in given):
+        msg = "the signature is missing or wrong"
+        raise PermissionError(msg)
 
 
 def dedup_key(notification: Notification) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from dos.api.access import BackendDep
 from dos.api.alertmanager_schema import PostableAlert
 from dos.api.auth import Writer
-from dos.api.errors import ProblemError, problems
+from dos.api.errors import ProblemError, not_found, problems
 from dos.ingest.base import Delivery
 from dos.kit.clock import DAY, Millis
 from dos.model.alert import PostedAlert
@@ -68,3 +68,38 @@ async def take_alertmanager(message: WebhookMessage, backend: BackendDep) -> Web
         detail = "The pipeline has no room now; nothing was taken. Send it again later."
         raise ProblemError(503, "queue-full", detail, retry_after=5)
     return WebhookTaken(alerts=len(taken))
+
+
+class Replied(BaseModel):
+    """What followed from a webhook."""
+
+    acknowledged: int = Field(description="How many alerts are acknowledged by it.")
+
+
+_ANY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
+
+
+@router.post(
+    "/receivers/{receiver}",
+    operation_id="postReceiverWebhook",
+    summary="Take what a receiver's channel says",
+    openapi_extra=_ANY,
+    responses=problems(400, 403, 404, 413, 503),
+)
+async def take_reply(receiver: str, request: Request, backend: BackendDep) -> Replied:
+    """PagerDuty's webhooks of version 3: what is acknowledged there is acknowledged here.
+
+    The signature of the channel counts, no token.
+    """
+    try:
+        count = await backend.reply(receiver, request.headers, await request.body())
+    except KeyError:
+        raise not_found("receiver with a webhook", receiver) from None
+    except PermissionError as error:
+        raise ProblemError(403, "not-signed", f"{receiver}: {error}.") from None
+    except ValueError as error:
+        raise ProblemError(400, "not-understood", f"{receiver}: {error}.") from None
+    if count is None:
+        detail = "The pipeline has no room now; nothing was taken. Send it again later."
+        raise ProblemError(503, "queue-full", detail, retry_after=5)
+    return Replied(acknowledged=count)
