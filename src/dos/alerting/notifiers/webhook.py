@@ -3,16 +3,24 @@
 The body is Alertmanager's webhook payload, version 4
 (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so that whatever
 receives Alertmanager's webhooks receives ours; what it has no place for stands under `dos`.
+With `format: cloudevents` the same payload is the `data` of an event as CloudEvents 1.0 has it
+(https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), in structured mode.
 The header `Idempotency-Key` is the same each time a notification is repeated.
+
+Signatures follow Standard Webhooks
+(https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md).
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -29,14 +37,31 @@ _NEVER = "0001-01-01T00:00:00Z"
 """What Alertmanager writes as the end of an alert that still fires."""
 _GROUPED_BY = frozenset({"alertname", "incident"})
 
+_CONTENT_TYPES = {
+    "alertmanager": "application/json",
+    "cloudevents": "application/cloudevents+json",
+}
+_SOURCE = "/dependency-ops-sentinel"
+"""Where an event comes from as long as `alerting.external_url` says nothing better."""
+_TYPE = "io.dependency-ops-sentinel.alert"
+_SUBJECT = 256
+"""Characters of the subject of an event; the whole of a long one is `groupKey`."""
+_ENCODED_KEY = "whsec_"
+"""How the key of a signature begins where it is written in base64."""
+
 
 class Config(BaseModel):
     """Keys of a receiver of type `webhook`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     url: str
     """Where to post, `http://` or `https://`."""
+    format: Literal["alertmanager", "cloudevents"] = "alertmanager"
+    """The body: Alertmanager's payload, version 4, or an event of CloudEvents 1.0
+    (`application/cloudevents+json`) whose `data` is that payload."""
     allow_hosts: tuple[str, ...] = ()
     """Host names, addresses or networks that may be reached although they are not public, for
     example `["127.0.0.1"]` or `["hooks.internal", "10.0.0.0/8"]`."""
@@ -45,8 +70,10 @@ class Config(BaseModel):
     authorization: Secret | None = None
     """Value of the `Authorization` header, for example `Bearer …`."""
     signing_secret: Secret | None = None
-    """Key for the header `X-DOS-Signature: t=<seconds>,v1=<hex>`: HMAC-SHA256 of
-    `<seconds>.<body>`. Receivers should refuse a `t` more than 5 minutes away."""
+    """Key of the signature (HMAC-SHA256) in the headers `webhook-id`, `webhook-timestamp` and
+    `webhook-signature` of Standard Webhooks, and in `X-DOS-Signature: t=<seconds>,v1=<hex>`, which
+    covers `<seconds>.<body>`. After `whsec_` it is base64, anything else is the key as it is
+    written. Receivers should refuse a time more than 5 minutes away."""
 
     @field_validator("url")
     @classmethod
@@ -58,6 +85,13 @@ class Config(BaseModel):
         if parts.username or parts.password:
             msg = "no user or password in the URL: use `authorization`, which is kept secret"
             raise ValueError(msg)
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _whole_key(cls, value: Secret | None) -> Secret | None:
+        if value is not None:
+            _key(value)
         return value
 
 
@@ -97,11 +131,24 @@ class Payload(TypedDict):
     dos: _Dos
 
 
+class Event(TypedDict):
+    """The body of the request with `format: cloudevents`."""
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str
+    time: str
+    datacontenttype: str
+    data: Payload
+
+
 class WebhookNotifier(NotificationChannel):
     """Posts each notification; 2xx is success.
 
     Args:
-        config: Where to, and how to sign.
+        config: Where to, in which format, and how to sign.
         name: Name of the receiver, part of the payload.
         clock: Time of the signature, and for a `Retry-After` that is a date.
     """
@@ -119,7 +166,10 @@ class WebhookNotifier(NotificationChannel):
             TransientError: Unreachable, no answer in time, 408, 425, 429 or 5xx.
             PermanentError: Any other answer than 2xx, or an address that is not allowed.
         """
-        content = json.dumps(payload(notification), ensure_ascii=False).encode()
+        events = self._config.format == "cloudevents"
+        body = event(notification) if events else payload(notification)
+        # Half a surrogate pair, which some senders cut a text in, has no bytes.
+        content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
         answer = await self._client.post(
             self._config.url, content, self._headers(notification.id, content)
         )
@@ -138,7 +188,7 @@ class WebhookNotifier(NotificationChannel):
 
     def _headers(self, key: str, content: bytes) -> dict[str, str]:
         headers = {
-            "Content-Type": "application/json",
+            "Content-Type": _CONTENT_TYPES[self._config.format],
             "User-Agent": "dependency-ops-sentinel",
             "Idempotency-Key": key,
         }
@@ -147,6 +197,7 @@ class WebhookNotifier(NotificationChannel):
         if self._config.signing_secret:
             at = self._clock.now() // SECOND
             headers["X-DOS-Signature"] = sign(self._config.signing_secret, at, content)
+            headers |= standard_headers(self._config.signing_secret, key, at, content)
         return headers
 
 
@@ -183,6 +234,39 @@ def payload(notification: Notification) -> Payload:
     )
 
 
+def event(notification: Notification) -> Event:
+    """The payload of `notification` as the data of an event.
+
+    The id is that of the notification, so `source` and `id` name one event however often it is
+    sent.
+    """
+    return Event(
+        specversion="1.0",
+        id=notification.id,
+        source=_source(notification),
+        type=f"{_TYPE}.{notification.state.value}",
+        subject=_subject(notification),
+        time=to_rfc3339(notification.created_at),
+        datacontenttype="application/json",
+        data=payload(notification),
+    )
+
+
+def _source(notification: Notification) -> str:
+    """The address of DOS itself; links of alerts that others posted do not say it."""
+    alert = notification.alert
+    if alert.incident_id is None or notification.route:
+        return _SOURCE
+    base = dict(alert.annotations).get("link", "").partition("/incidents/")[0]
+    return base if re.fullmatch(r"https?://[A-Za-z0-9\-._~:/\[\]%@!$&'()*+,;=]+", base) else _SOURCE
+
+
+def _subject(notification: Notification) -> str:
+    """What the notification is about, without characters that CloudEvents does not allow."""
+    text = "".join(one if one.isprintable() else " " for one in notification.subject)
+    return text if len(text) <= _SUBJECT else f"{text[: _SUBJECT - 1]}…"
+
+
 def _common(pairs: Iterable[LabelPairs]) -> dict[str, str]:
     """What all of them have."""
     sets = [set(one) for one in pairs]
@@ -207,6 +291,45 @@ def sign(secret: Secret, at: int, content: bytes) -> str:
     """The value of `X-DOS-Signature` for `content`, sent at `at` (seconds, Unix time)."""
     digest = hmac.new(secret.reveal().encode(), f"{at}.".encode() + content, hashlib.sha256)
     return f"t={at},v1={digest.hexdigest()}"
+
+
+def standard_headers(secret: Secret, message: str, at: int, content: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks.
+
+    Args:
+        secret: The key, as it is configured.
+        message: The id of the message, the same each time it is sent.
+        at: When it is sent, in seconds of Unix time.
+        content: The body.
+    """
+    signed = f"{message}.{at}.".encode() + content
+    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message,
+        "webhook-timestamp": str(at),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def _key(secret: Secret) -> bytes:
+    """The bytes of the key.
+
+    Raises:
+        ValueError: Nothing, or no base64, follows `whsec_`.
+    """
+    written = secret.reveal()
+    if not written.startswith(_ENCODED_KEY):
+        return written.encode()
+    try:
+        key = base64.b64decode(written.removeprefix(_ENCODED_KEY), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        msg = (
+            f"write base64 after {_ENCODED_KEY}, for example what `openssl rand -base64 32` prints"
+        )
+        raise ValueError(msg)
+    return key
 
 
 PLUGIN = Plugin(Config, WebhookNotifier)
