@@ -83,8 +83,9 @@ format: $(VENV)/.installed-dev  ## Sort imports and format
 # Every supported Python and system in one resolution.
 RESOLVE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(or $(UV),$(BIN)/uv) pip compile --quiet \
 	pyproject.toml --universal --python-version 3.11
-# Hashes, but no addresses in the output.
-COMPILE = $(RESOLVE) --generate-hashes --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+# Hashes, but no addresses in the output. With the extras of each: without them the pip that comes
+# with Python 3.11 takes a newer version for the extra than the one pinned, and refuses it.
+COMPILE = $(RESOLVE) --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
 
 lock: | $(BIN)/python  ## Compile requirements*.txt from pyproject.toml, keeping versions that still fit
 	@command -v uv >/dev/null || [ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet uv

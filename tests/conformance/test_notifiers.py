@@ -18,6 +18,7 @@ from dos.model.alert import Notification
 from tests.unit.alerting.builders import START, at, incident, notifications, resolved
 
 SAMPLE_KEYS: dict[str, dict[str, object]] = {
+    "apprise": {"urls": ["json://127.0.0.1:9/"]},
     "console": {},
     "email": {
         "smarthost": "127.0.0.1",

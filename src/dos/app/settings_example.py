@@ -82,6 +82,7 @@ _EXAMPLES: Mapping[str, object] = {
     "target": "payment-service",
     "to": ["oncall@example.com"],
     "url": "http://127.0.0.1:9090",
+    "urls": ["ntfys://ops-alerts"],
     "username": "dos",
     "webhook_url": "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX",
 }

@@ -15,14 +15,13 @@ import base64
 import contextlib
 import re
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.errors import MessageError
 from email.headerregistry import Address, HeaderRegistry
 from email.message import EmailMessage
 from email.policy import SMTP as MAIL
 from hashlib import blake2b
-from html import escape
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -38,38 +37,25 @@ from aiosmtplib import (
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from dos.alerting.channel import NotificationChannel
-from dos.alerting.message import body, body_of, subject, subject_of
+from dos.alerting.mail import SUBJECT_SHOWN, URGENT, html_of, line, text_of, worst_of
+from dos.alerting.message import subject_of
 from dos.kit import log
-from dos.kit.clock import SECOND, Clock, to_rfc3339
+from dos.kit.clock import SECOND, Clock
 from dos.kit.duration import Duration
 from dos.kit.errors import PermanentError, TransientError
 from dos.kit.plugins import Plugin
 from dos.kit.secret import Secret
-from dos.model.alert import Alert, AlertState, LabelPairs, Notification
-from dos.model.impact import Severity
+from dos.model.alert import AlertState, Notification
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but tab and newline, signs that turn the direction of text around, and halves
-of characters, which cannot be encoded."""
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
-_URL = re.compile(r"https?://[^\s\"'<>\\]+", re.IGNORECASE)
 
-_SUBJECT_SHOWN = 200
-_TEXT_SHOWN = 20_000
-_VALUE_SHOWN = 500
-_PAIRS_SHOWN = _ALERTS_SHOWN = 50
 _REPLY_SHOWN = 200
 _DOMAIN_SHOWN = 40
 """An id that does not fit on one line would be folded into something that is no id."""
 _QUIT_WITHIN = 2.0
 """Seconds for the goodbye: the mail is taken by then."""
-
-_URGENT = frozenset({Severity.SEV1, Severity.SEV2})
-_RED, _AMBER, _GREEN = "#b42318", "#b54708", "#067647"
-_TABLE = '<table style="border-collapse:collapse">'
-_CELL = '<td style="border:1px solid #808080;padding:3px 8px;vertical-align:top">'
 
 
 def _address(text: str) -> str:
@@ -230,7 +216,7 @@ class EmailNotifier(NotificationChannel):
             )
             # From here on it is sent, whatever becomes of the goodbye.
             with contextlib.suppress(SMTPException, OSError):
-                await smtp.quit(timeout=min(_QUIT_WITHIN, config.timeout))
+                await smtp.execute_command(b"QUIT", timeout=min(_QUIT_WITHIN, config.timeout))
         # Replies are told without the exception behind them: some servers repeat what they were
         # sent, and that may have been the password.
         except SMTPRecipientsRefused as error:
@@ -240,7 +226,7 @@ class EmailNotifier(NotificationChannel):
         except (SMTPException, OSError) as error:
             raise self._broken(error) from error
         finally:
-            smtp.close()
+            await _hang_up(smtp)
         if refused:
             replies = {to: f"{no.code} {self._said(no.message)}" for to, no in refused.items()}
             self._log.warning("recipients_refused", receiver=self._name, refused=replies)
@@ -322,7 +308,7 @@ class EmailNotifier(NotificationChannel):
             for sent in (f"\0{user}\0{plain}", plain):
                 reply = reply.replace(base64.b64encode(sent.encode()).decode(), "***")
             reply = reply.replace(plain, "***")
-        return _line(reply, _REPLY_SHOWN).rstrip(".")
+        return line(reply, _REPLY_SHOWN).rstrip(".")
 
     def _mail(self, notification: Notification) -> EmailMessage:
         mail = EmailMessage(policy=MAIL)
@@ -336,14 +322,14 @@ class EmailNotifier(NotificationChannel):
             mail["Reply-To"] = _parsed(self._config.reply_to)
         # Python decodes encoded words that stand in a header, also those that hold a line break
         # and a further header: what begins one must not come from a stranger.
-        mail["Subject"] = _line(subject_of(notification), _SUBJECT_SHOWN).replace("=?", "= ?")
+        mail["Subject"] = line(subject_of(notification), SUBJECT_SHOWN).replace("=?", "= ?")
         mail["Date"] = datetime.fromtimestamp(self._clock.now() / SECOND, UTC)
         mail["Message-ID"] = f"<{own}@{domain}>"
         mail["In-Reply-To"] = thread
         mail["References"] = thread
         mail["Auto-Submitted"] = "auto-generated"
-        mail["X-DOS-Notification"] = _line(notification.id, _SUBJECT_SHOWN)
-        if notification.state is AlertState.FIRING and _worst(notification) in _URGENT:
+        mail["X-DOS-Notification"] = line(notification.id, SUBJECT_SHOWN)
+        if notification.state is AlertState.FIRING and worst_of(notification) in URGENT:
             mail["X-Priority"] = "1 (Highest)"
             mail["Importance"] = "high"
         # Quoted-printable: no line is too long for a server, and none needs 8-bit transport.
@@ -356,6 +342,15 @@ class EmailNotifier(NotificationChannel):
         return mail
 
 
+async def _hang_up(smtp: SMTP) -> None:
+    """Close the connection now, not when the server has ended TLS as well, which some never do."""
+    link = smtp.transport
+    smtp.close()
+    if isinstance(link, asyncio.WriteTransport):
+        link.abort()
+        await asyncio.sleep(0)  # noqa: TID251 - the loop's next turn closes it; no time passes
+
+
 async def _greet(smtp: SMTP) -> None:
     """EHLO, or HELO for servers that do not know it; those have no extensions."""
     try:
@@ -366,135 +361,8 @@ async def _greet(smtp: SMTP) -> None:
         await smtp.helo()
 
 
-def text_of(notification: Notification, receiver: str) -> str:
-    """The mail as plain text."""
-    text = _clean(body_of(notification), _TEXT_SHOWN)
-    labels = [f"  {name} = {value}" for name, value in _shown(_common_labels(notification))]
-    links = [f"{name}: {url}" for name, url in _links(notification.alert) if url not in text]
-    blocks = [
-        text,
-        "\n".join(["Labels:", *labels]) if labels else "",
-        "\n".join(links),
-        f"-- \n{_sent_to(receiver)}",
-    ]
-    return "\n\n".join(block for block in blocks if block)
-
-
-def html_of(notification: Notification, receiver: str) -> str:
-    """The mail as HTML: without colours of its own for text and ground, so light and dark fit."""
-    firing = notification.state is AlertState.FIRING
-    worst = _worst(notification)
-    colour = (_RED if worst in _URGENT else _AMBER) if firing else _GREEN
-    title = _line(_title(notification.alert), _SUBJECT_SHOWN)
-    first = _clean(body(notification.alert), _TEXT_SHOWN)
-    badge = f"background:{colour};color:#ffffff;padding:4px 10px;font-weight:bold"
-    state = f"{notification.state.value.upper()} {worst.value}"
-    parts = [
-        '<!DOCTYPE html>\n<html><head><meta charset="utf-8">',
-        '<meta name="color-scheme" content="light dark"></head>',
-        '<body style="font-family:sans-serif;line-height:1.4">',
-        f'<p><span style="{badge}">{state}</span></p>',
-        f"<h2>{escape(title)}</h2>",
-        "<p>" + escape(first).replace("\n", "<br>\n") + "</p>",
-        *_group_rows(notification),
-        *_rows("Labels", _shown(_common_labels(notification))),
-        *_rows("Links", list(_links(notification.alert))),
-        f"<p><small>{escape(_sent_to(receiver))}</small></p>",
-        "</body></html>\n",
-    ]
-    return "\n".join(parts)
-
-
-def _sent_to(receiver: str) -> str:
-    return f"Sent by Dependency Ops Sentinel to {_line(receiver, _VALUE_SHOWN)}"
-
-
-def _rows(heading: str, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """A table of names and values."""
-    if not pairs:
-        return
-    yield f"<h3>{heading}</h3>\n{_TABLE}"
-    for name, value in pairs:
-        yield f"<tr>{_CELL}{escape(name)}</td>{_CELL}{_linked(value, value)}</td></tr>"
-    yield "</table>"
-
-
-def _group_rows(notification: Notification) -> Iterator[str]:
-    """A table of the alerts of a group, with the labels in which they differ."""
-    if not notification.others:
-        return
-    common = set(_common_labels(notification))
-    alerts = notification.alerts
-    firing = sum(one.state is AlertState.FIRING for one in alerts)
-    yield f"<h3>{firing} firing, {len(alerts) - firing} resolved</h3>\n{_TABLE}"
-    for one in alerts[:_ALERTS_SHOWN]:
-        own = [pair for pair in one.labels if pair not in common]
-        labels = ", ".join(f"{name}={value}" for name, value in _shown(own))
-        source = _line(one.generator_url, _VALUE_SHOWN)
-        cells = (
-            f"{one.state.value} {one.severity.value}",
-            escape(_line(_title(one), _SUBJECT_SHOWN)),
-            escape(_line(labels, _VALUE_SHOWN)),
-            f"since {to_rfc3339(one.starts_at)}",
-            _linked(source, "source") if _URL.fullmatch(source) else "",
-        )
-        yield "<tr>" + "".join(f"{_CELL}{cell}</td>" for cell in cells) + "</tr>"
-    yield "</table>"
-    left = len(alerts) - _ALERTS_SHOWN
-    if left > 0:
-        yield f"<p>and {left} more</p>"
-
-
-def _linked(target: str, text: str) -> str:
-    """`text` escaped, as a link if `target` is the address of a web page."""
-    if not _URL.fullmatch(target):
-        return escape(text)
-    return f'<a href="{escape(target)}" rel="noreferrer">{escape(text)}</a>'
-
-
-def _links(alert: Alert) -> Iterator[tuple[str, str]]:
-    """Where to look: annotations that are addresses, and where the alert was made."""
-    for name, value in _shown((*alert.annotations, ("source", alert.generator_url))):
-        if _URL.fullmatch(value):
-            yield name, value
-
-
-def _title(alert: Alert) -> str:
-    """The subject without state and severity, which stand beside it."""
-    return re.sub(r"^\[[^\]]*\] ", "", subject(alert))
-
-
-def _worst(notification: Notification) -> Severity:
-    """Of what still fires; of all when nothing does."""
-    firing = [one.severity for one in notification.alerts if one.state is AlertState.FIRING]
-    return min(firing or [one.severity for one in notification.alerts])
-
-
-def _common_labels(notification: Notification) -> LabelPairs:
-    """What all alerts have; of one alert, its labels."""
-    sets = [set(one.labels) for one in notification.alerts]
-    return tuple(sorted(set.intersection(*sets)))
-
-
-def _shown(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Cleaned, neither too many nor too long."""
-    most = _VALUE_SHOWN
-    return [(_line(name, most), _line(value, most)) for name, value in pairs[:_PAIRS_SHOWN]]
-
-
 def _digest(*parts: str) -> str:
     return blake2b("\x1f".join(parts).encode("utf-8", "replace"), digest_size=12).hexdigest()
-
-
-def _clean(text: str, most: int) -> str:
-    """Without what cannot be shown, and at most so long."""
-    plain = _UNSHOWN.sub(" ", text.replace("\r\n", "\n"))
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
-
-
-def _line(text: str, most: int) -> str:
-    """The same on one line."""
-    return _clean(" ".join(_UNSHOWN.sub(" ", text).split()), most)
 
 
 PLUGIN = Plugin(Config, EmailNotifier)
