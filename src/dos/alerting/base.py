@@ -19,7 +19,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dos.alerting.escalation import EscalationConfig
-from dos.alerting.rules import RuleConfig
+from dos.alerting.rule_config import RuleConfig
 from dos.kit.duration import Duration
 from dos.model.alert import Notification
 from dos.model.impact import Severity

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dos.alerting.manager import AlertManager, Outcome
-from dos.alerting.rules import fill
+from dos.alerting.rule_config import fill
 from dos.kit.clock import Clock, SystemClock
 from dos.kit.errors import ConfigError
 from dos.model.alert import Alert, AlertState, fingerprint_of

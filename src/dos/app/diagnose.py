@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.app.ranking_case import Surroundings, ranking_case
 from dos.impact.analyzer import ImpactAnalyzer
-from dos.impact.ledger import Ledger
+from dos.impact.ledger import BUCKET, Ledger
 from dos.impact.signals import Telemetry
+from dos.impact.slo import status_of
 from dos.kit import log
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration
@@ -19,6 +20,7 @@ from dos.model.anomaly import Anomaly
 from dos.model.change import Change
 from dos.model.graph import GraphSnapshot
 from dos.model.ids import EntityId
+from dos.model.impact import SloStatus
 from dos.model.incident import Incident
 from dos.model.registry import SeriesRegistry
 from dos.model.rootcause import Evidence, EvidenceKind, Hypothesis, RootCause, Stance
@@ -124,6 +126,20 @@ class Diagnosis:
     def keep_books(self, now: Millis) -> None:
         """Write down what was spent of error budgets. Cost: O(1) where there are none."""
         self.ledger.advance(now, self._read)
+
+    def budgets(self, now: Millis) -> list[SloStatus]:
+        """How the error budget of each objective stands."""
+        config, spent = self.impact.config, self.ledger.spent()
+        start = Millis(now - 3 * BUCKET)  # the ledger knows what was before
+        return [
+            status_of(
+                slo,
+                config.burn_rates,
+                self._read(EntityId(slo.entity), start, now),
+                spent.get(slo.title),
+            )
+            for slo in config.slos
+        ]
 
     def is_significant(self, before: Incident, after: Incident) -> bool:
         """Whether people should see the difference between two diagnoses."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dos.alerting.book import AlertBook
+from dos.alerting.burns import BurnAlerts
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
 from dos.alerting.rules import RuleBook
@@ -73,6 +74,7 @@ class Parts:
     book: AlertBook
     desk: Desk
     rules: RuleBook
+    burns: BurnAlerts
     escalation: Escalation
     stale_after: float
     """Seconds without samples after which an anomaly is no longer held against its entity."""
@@ -111,7 +113,9 @@ class Pipeline:
             events += self._logs(intake)
         with stage("forecast"):
             parts.forecaster.take(intake.metrics)
-        if not intake.history:
+        if intake.history:
+            parts.rules.learn(intake.metrics)
+        else:
             parts.diagnosis.keep_books(now)
             with stage("correlate"):
                 events += self._stale(now)
@@ -125,7 +129,10 @@ class Pipeline:
                 for said in intake.acknowledgements:
                     events += parts.book.acknowledge(said, now)
                     events += parts.desk.acknowledge(said, now)
-                raised = parts.rules.step(intake.metrics, now)
+                going_on = parts.correlator.active.values()
+                raised = parts.rules.step(intake.metrics, now, going_on)
+                if parts.burns.is_due(now):
+                    raised += parts.burns.step(parts.diagnosis.budgets(now), now)
                 events += parts.desk.take([*intake.alerts, *raised], intake.silences, now)
                 events += parts.book.tick(now)
                 parts.desk.explained = parts.book.explained(parts.correlator.open, graph)
@@ -149,8 +156,9 @@ class Pipeline:
             then nothing was changed, and `step` has to take them one by one.
         """
         parts = self.parts
-        alerting = parts.book.firing or parts.desk.is_busy or not parts.rules.is_empty
-        busy = parts.correlator.is_busy or alerting or parts.logs.is_watching
+        watched = not (parts.rules.is_empty and parts.burns.is_empty) or parts.logs.is_watching
+        alerting = parts.book.firing or parts.desk.is_busy
+        busy = parts.correlator.is_busy or alerting or watched
         news = any(
             one.history
             or one.series

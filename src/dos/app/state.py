@@ -41,6 +41,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "alerts": parts.book.dump(),
             "posted": parts.desk.dump(),
             "rules": parts.rules.dump(),
+            "burns": parts.burns.dump(),
             "escalation": parts.escalation.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
@@ -77,6 +78,7 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
             parts.desk.load(sections["posted"], pipeline.now)
         parts.escalation.load(sections.get("escalation", b"{}"))
         rules = sections.get("rules", b"{}")
+        parts.burns.load(sections.get("burns", b"{}"))
         parts.rules.load(rules, series, pipeline.last_sample, pipeline.now)
         if "logs" in sections:  # checkpoints of earlier versions have none
             parts.logs.detector.load(sections["logs"])

@@ -9,6 +9,7 @@ from random import Random
 
 from dos.alerting.base import AlertingConfig, Notifier, Receiver
 from dos.alerting.book import AlertBook
+from dos.alerting.burns import BurnAlerts
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
 from dos.alerting.routing import Routing, default_routing, routing_of_file
@@ -88,10 +89,17 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         book=AlertBook(alerting_config(settings, receivers), desk),
         desk=desk,
         escalation=escalation_of(settings, receivers, desk),
+        burns=burns_of(settings),
         rules=RuleBook(settings.alerting.rules, watchdog=settings.alerting.watchdog),
         stale_after=settings.incidents.stale_after,
     )
     return Pipeline(parts)
+
+
+def burns_of(settings: Settings) -> BurnAlerts:
+    """Alerts on error budgets; none where there are no objectives."""
+    rates = settings.impact.burn_rates if settings.impact.slos else ()
+    return BurnAlerts({(one.long, one.short): one.severity for one in rates})
 
 
 def build_ranker(settings: Settings) -> Ranker:

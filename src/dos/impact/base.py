@@ -63,6 +63,8 @@ class BurnRate(BaseModel):
     """The window that says that it goes on."""
     rate: float = Field(gt=0, allow_inf_nan=False)
     """Burn rate from which on it is too fast; 1 uses up the budget in just its window."""
+    severity: str = Field(default="critical", max_length=64)
+    """The label `severity` of the alert that begins then; empty: no alert."""
 
     @model_validator(mode="after")
     def _short_is_shorter(self) -> BurnRate:
@@ -177,9 +179,10 @@ class ImpactConfig(BaseModel):
     burn_rates: tuple[BurnRate, ...] = (
         BurnRate(long=3_600.0, short=300.0, rate=14.4),
         BurnRate(long=21_600.0, short=1_800.0, rate=6.0),
-        BurnRate(long=259_200.0, short=21_600.0, rate=1.0),
+        BurnRate(long=259_200.0, short=21_600.0, rate=1.0, severity="warning"),
     )
-    """Windows and limits of the burn rate (The Site Reliability Workbook, chapter 5, table 5-8)."""
+    """Windows and limits of the burn rate (The Site Reliability Workbook, chapter 5, table 5-8).
+    What burns faster in both windows is an alert, `ErrorBudgetBurn`."""
 
     @model_validator(mode="after")
     def _not_negative(self) -> ImpactConfig:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from dos.alerting.base import AlertingConfig
-from dos.alerting.rules import WATCHDOG, RuleBook, RuleConfig, fill
+from dos.alerting.rule_config import RuleConfig, fill
+from dos.alerting.rules import WATCHDOG, RuleBook
 from dos.kit.clock import SECOND, Millis
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import PostedAlert
@@ -202,8 +203,8 @@ def test_texts_are_filled_in_and_nothing_is_run() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({}, "one of above, below and absent_for"),
-        ({"above": 1, "below": 0}, "one of above, below and absent_for"),
+        ({}, "one of above, below, absent_for and anomaly"),
+        ({"above": 1, "below": 0}, "one of above, below, absent_for and anomaly"),
         ({"above": float("nan")}, "finite"),
         ({"above": 1, "matchers": "code=~("}, "matcher|expression|mark"),
         ({"above": 1, "matchers": 'code=~"("'}, "regular expression"),
@@ -214,6 +215,11 @@ def test_texts_are_filled_in_and_nothing_is_run() -> None:
         ({"above": 1, "annotations": {"summary": "{entity!r}"}}, "write"),
         ({"above": 1, "annotations": {"summary": "}"}}, "write"),
         ({"above": 1, "for": -1}, "zero or more"),
+        ({"above": 1, "metric": ""}, "metric is missing"),
+        ({"absent_for": 60, "of": "requests"}, "go with above or below"),
+        ({"anomaly": {}, "change_over": 60}, "go with above or below"),
+        ({"above": 1, "change": "absolute"}, "needs change_over"),
+        ({"anomaly": {"metrics": 0}}, "greater than or equal to 1"),
     ],
 )
 def test_what_cannot_work_is_refused(keys: dict[str, Any], said: str) -> None:
