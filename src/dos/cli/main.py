@@ -23,6 +23,7 @@ from dos.cli import (
     notify,
     rca,
     replay,
+    rules,
     serve,
     train,
 )
@@ -78,6 +79,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
 app.add_typer(notify.app, name="notify")
+app.add_typer(rules.app, name="rules")
 app.add_typer(rca.app, name="rca")
 app.add_typer(train.app, name="train")
 if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands

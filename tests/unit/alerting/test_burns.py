@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import pytest
 
 from dos.alerting.burns import NAME, BurnAlerts
 from dos.app import state, wiring
 from dos.app.pipeline import Pipeline
+from dos.bus.base import Entry
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import Notification
 from dos.model.events import NotificationQueued
@@ -103,10 +105,16 @@ def shop(**alerting: object) -> Pipeline:
     return wiring.build_pipeline(chosen, wiring.open_history(chosen, None), played.RECEIVERS)
 
 
+@lru_cache(maxsize=1)
+def longer() -> tuple[Entry, ...]:
+    """Long enough for the end to be told, five minutes after the beginning."""
+    return played.normalised(played.deliveries(660))
+
+
 def told(made: Pipeline) -> list[Notification]:
     return [
         one.event.notification
-        for step in played.run(made, played.intakes())
+        for step in played.run(made, longer())
         for one in step.events
         if isinstance(one.event, NotificationQueued)
         and dict(one.event.notification.alert.labels).get("alertname") == NAME
