@@ -34,10 +34,12 @@ def check_config(
         count = len(error.problems)
         err().print(f"{count} problem{'s' if count > 1 else ''}", style="red")
         raise typer.Exit(PROBLEM) from None
-    if loaded.settings.alerting.routes_file:
-        from dos.app import wiring
+    from dos.app import wiring
+    from dos.kit.clock import SystemClock
 
-        wiring.routing_of(loaded.settings, wiring.receivers_of(loaded.settings))
+    # Files that the configuration names are read where they are used.
+    wiring.routing_of(loaded.settings, wiring.receivers_of(loaded.settings))
+    wiring.build_sources(loaded.settings, SystemClock(), 0)
     where = plain(str(loaded.path)) if loaded.path else "no file: the defaults"
     out().print(f"{where}: valid", markup=False)
 

@@ -3,7 +3,7 @@
 Lifecycle contract of a source:
 
 * It is built once from its configuration, as `build(config, name=…, clock=…, rng=…)`, without
-  any I/O.
+  any I/O but reading files that the configuration names.
 * `run(sink)` does the work until it is cancelled or has nothing more to deliver. It must let
   `CancelledError` through and release what it holds.
 * When the other side fails it raises `TransientError` (supervision waits and calls `run` again,

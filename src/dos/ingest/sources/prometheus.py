@@ -18,6 +18,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dos.ingest.base import Delivery, Sink
+from dos.ingest.promql.alerts import RuleEvaluator
 from dos.ingest.promql.api import PrometheusApi, QueryError
 from dos.ingest.promql.ask import Replies, ask_all
 from dos.ingest.promql.columns import Answer, BoundQuery, Columns
@@ -33,11 +34,13 @@ from dos.ingest.promql.plan import (
 )
 from dos.ingest.promql.presets import load_preset
 from dos.ingest.promql.queries import EdgeQuery, Query, expand
+from dos.ingest.promql.rule_file import read_rules
 from dos.kit import log
 from dos.kit.clock import MINUTE, SECOND, Clock, Millis
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError, DosError
 from dos.kit.plugins import Plugin
+from dos.model.alert import PostedAlert
 from dos.model.graph import EdgeEvidence
 from dos.model.ids import EntityId
 from dos.model.telemetry import SampleFrame
@@ -87,6 +90,11 @@ class Config(Connection):
     namespaces: tuple[str, ...] = Field(
         default=(), description="Leave out what is in other namespaces than these; empty: none."
     )
+    rule_files: tuple[str, ...] = Field(
+        default=(),
+        description="Files of alerting rules in Prometheus's format, which DOS evaluates here; "
+        "patterns such as rules/*.yml too.",
+    )
     aliases: dict[str, str] = Field(
         default_factory=dict,
         description="Names to replace, where spans and pods call one service differently.",
@@ -131,6 +139,7 @@ class Prometheus:
         )
         self._columns = Columns(self._identities)
         self._plan = Plan()
+        self._rules = RuleEvaluator(read_rules(config.rule_files), config.url)
         self._scrape = config.scrape_interval
         self._looked_at: Millis | None = None
         self._seen: dict[str, int] = {}
@@ -176,7 +185,8 @@ class Prometheus:
         if look:
             edges = await self._edges(api, at)
             self._looked_at = at
-        await self._deliver(sink, frame, edges=edges)
+        alerts = await self._rules.evaluate(api, at, self._config.concurrency)
+        await self._deliver(sink, frame, edges=edges, alerts=alerts)
 
     async def _deliver(
         self,
@@ -185,6 +195,7 @@ class Prometheus:
         *,
         history: bool = False,
         edges: tuple[EdgeEvidence, ...] = (),
+        alerts: tuple[PostedAlert, ...] = (),
     ) -> None:
         failing = {**self._failing, **self._failing_edges}
         delivery = Delivery(
@@ -192,7 +203,12 @@ class Prometheus:
             history=history,
             entities=self._columns.new_entities(),
             edges=edges,
-            problems=(*self._plan.problems, *map(str, failing.values())),
+            alerts=alerts,
+            problems=(
+                *self._plan.problems,
+                *map(str, failing.values()),
+                *self._rules.problems,
+            ),
         )
         await sink.deliver(delivery)
 
