@@ -362,7 +362,7 @@ class FakeBackend:
         self.posted = Desk(default_routing([Receiver(name="pager"), Receiver(name="chat")]))
         self.book = AlertBook(switch=self.posted)
         self.desk = StandingAlerts(
-            self.posted, self.book, Escalation(), self.clock, threading.Lock()
+            self.posted, self.book, (Escalation(),), self.clock, threading.Lock()
         )
 
     async def fill(self) -> None:

@@ -56,6 +56,9 @@ class Receiver(BaseModel):
     min_severity: Severity = Severity.SEV4
     """Least severity this receiver is told about; `sev1` is the worst. What it was told about is
     always resolved."""
+    fallback: str = ""
+    """Name of a receiver that is told instead when this one could not be reached for half a
+    minute."""
 
 
 class AlertingConfig(BaseModel):

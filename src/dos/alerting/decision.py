@@ -33,6 +33,8 @@ class Reason(StrEnum):
     """No route leads from the alert to the receiver."""
     SILENCED = "silenced"
     """Somebody wants quiet about it; what a receiver was told is resolved all the same."""
+    MAINTENANCE = "maintenance"
+    """Planned work is going on at its service; what somebody was told is resolved all the same."""
     FLAPPING = "flapping"
     """It is over for now, but it began again right after it was last told to be over: its end is
     told when it has been over for `flap_calm`."""
@@ -48,6 +50,8 @@ class Reason(StrEnum):
     """Somebody is on it: it is not told again, nor to anybody further."""
     TOLD_ESCALATED = "told_escalated"
     """Nobody acknowledged it in time."""
+    TOLD_FALLBACK = "told_fallback"
+    """Another receiver, whose fallback this is, could not be reached."""
     RESOLVED_UNTOLD = "resolved_untold"
     """Over before this receiver was told that it began."""
     NO_RECEIVER = "no_receiver"
@@ -76,6 +80,7 @@ _SENTENCES = {
     Reason.BELOW_MIN_SEVERITY: "not told: less severe than its min_severity",
     Reason.NOT_ROUTED: "not told: no route leads to it",
     Reason.SILENCED: "not told: silenced",
+    Reason.MAINTENANCE: "not told: planned work is going on at its service",
     Reason.FLAPPING: "not told that it is over yet: it comes and goes, and flap_calm is not over",
     Reason.EXPLAINED: "not told: an incident it was told of explains it, by a dependency",
     Reason.INHIBITED: "not told: inhibited by another alert that fires",
@@ -83,6 +88,7 @@ _SENTENCES = {
     Reason.ROUTE_GONE: "not told: the route is no longer in the configuration",
     Reason.ACKNOWLEDGED: "somebody is on it: it is not told again, nor to anybody further",
     Reason.TOLD_ESCALATED: "told because nobody acknowledged it in time",
+    Reason.TOLD_FALLBACK: "told because another receiver could not be reached",
     Reason.RESOLVED_UNTOLD: "not told that it is over: it never heard that it began",
     Reason.NO_RECEIVER: "nobody told: there is no receiver with a channel",
 }

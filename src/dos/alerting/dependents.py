@@ -62,17 +62,25 @@ def explained(
     return {entity: told for entity, told in found.items() if entity not in suspects}
 
 
+def services_of(labels: Mapping[str, str]) -> list[EntityId]:
+    """Whom an alert may be about, the likeliest first."""
+    namespace = labels.get("namespace", "")
+    return [
+        EntityId(entity)
+        for label in _SERVICE
+        if (name := labels.get(label))
+        for entity in (f"{namespace}/{name}", name)
+    ]
+
+
 def explains(explained: Explained, labels: Mapping[str, str], severity: Severity) -> Told | None:
     """What explains an alert with these labels, if anything does."""
     if not explained:
         return None
-    namespace = labels.get("namespace", "")
-    for label in _SERVICE:
-        name = labels.get(label)
-        for entity in (f"{namespace}/{name}", name) if name else ():
-            told = explained.get(EntityId(entity))
-            if told is not None:
-                return told if severity >= told.severity else None
+    for entity in services_of(labels):
+        told = explained.get(entity)
+        if told is not None:
+            return told if severity >= told.severity else None
     return None
 
 

@@ -8,13 +8,13 @@ forecasts) go by the same routes and silences (`goes_to`, `silenced`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter, ValidationError
 
 from dos.alerting.decision import Decision, Reason, record
-from dos.alerting.dependents import Explained, explains
+from dos.alerting.dependents import Explained, explains, services_of
 from dos.alerting.groups import Groups, KeptGroups, Message
 from dos.alerting.routing import Routing
 from dos.alerting.silences import Silences
@@ -30,7 +30,7 @@ from dos.model.alert import (
     fingerprint_of,
 )
 from dos.model.events import AlertChanged, Event, NotificationQueued
-from dos.model.ids import AlertId, derive_id
+from dos.model.ids import AlertId, EntityId, derive_id
 from dos.model.impact import Severity
 from dos.model.silence import Silence
 
@@ -87,6 +87,8 @@ class Desk:
         self.silences = Silences()
         self.explained: Explained = {}
         """Whose trouble comes from an incident that somebody was told of."""
+        self.in_maintenance: Collection[EntityId] = ()
+        """Services at which planned work is going on; of those in `services`."""
         self._serial = 0
         self._alerts: dict[str, Alert] = {}
         """By fingerprint: what fires, or is over and still has to be told so."""
@@ -114,6 +116,11 @@ class Desk:
     def firing(self) -> Sequence[Alert]:
         """Posted alerts that fire."""
         return [one for one in self._alerts.values() if one.state is AlertState.FIRING]
+
+    @property
+    def services(self) -> set[EntityId]:
+        """Whom the alerts that fire may be about."""
+        return {name for one in self.firing for name in services_of(dict(one.labels))}
 
     def take(
         self, alerts: Sequence[PostedAlert], silences: Sequence[Silence], now: Millis
@@ -213,6 +220,8 @@ class Desk:
         told = explains(self.explained, labels, alert.severity)
         if told is not None and all(one in told.receivers for one in receivers):
             by = (*by, told.fingerprint)
+        if self._is_worked_on(labels):
+            by = (*by, "maintenance")
         return Seen(
             alert=alert,
             ends_at=Millis(ends_at),
@@ -348,6 +357,10 @@ class Desk:
         told = _alert_of(posted, known.id, state, ended, now)
         return replace(told, acknowledged=known.acknowledged)
 
+    def _is_worked_on(self, labels: Mapping[str, str]) -> bool:
+        works = self.in_maintenance
+        return bool(works) and any(one in works for one in services_of(labels))
+
     def _is_acknowledged(self, print_: str) -> bool:
         known = self._alerts.get(print_)
         return known is not None and known.acknowledged is not None
@@ -356,6 +369,8 @@ class Desk:
         severity, least = severity_of(labels), self.routing.least.get(receiver)
         if least is not None and severity > least:
             return Reason.BELOW_MIN_SEVERITY
+        if self._is_worked_on(labels):
+            return Reason.MAINTENANCE
         told = explains(self.explained, labels, severity)
         return Reason.EXPLAINED if told is not None and receiver in told.receivers else None
 

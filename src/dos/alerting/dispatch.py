@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -24,6 +24,7 @@ from dos.kit import log
 from dos.kit.clock import SECOND, Clock, Millis
 from dos.kit.errors import DosError, PermanentError, TransientError
 from dos.kit.retry import Backoff, CircuitBreaker, CircuitState
+from dos.model.alert import Notification
 from dos.storage.base import Outgoing, Store
 
 _END_OF_TIME = Millis(2**53)
@@ -49,6 +50,8 @@ class DeliveryPolicy:
     """Failures in a row that open a receiver's circuit."""
     cooldown: float = 30.0
     """Seconds an open circuit waits before one trial."""
+    fallback_after: float = 30.0
+    """Seconds after which what a receiver did not take is for its fallback."""
     poll: float = 5.0
     """Seconds between looks at the outbox when nobody calls `wake`."""
 
@@ -76,6 +79,8 @@ class _Lane:
         self.task: asyncio.Task[None] | None = None
         self.pending = 0
         self.error: str | None = None
+        self.took_at = Millis(0)
+        """When it last took something, or was first asked to."""
 
     @property
     def busy(self) -> bool:
@@ -112,6 +117,11 @@ class Dispatcher:
         self._just_handled: set[str] = set()
         """Handled since the outbox was last begun to be read."""
         self._retired: list[Notifier] = []
+        self.undelivered: Callable[[Sequence[Notification]], Awaitable[bool]] | None = None
+        """Told once of each notification that is for a fallback; False: tell it again."""
+        self.fallbacks: Collection[str] = ()
+        """Receivers that have a fallback."""
+        self._reported: set[str] = set()
         self._running = False
         self._looked = asyncio.Event()
         """Set after each look at the outbox."""
@@ -223,6 +233,7 @@ class Dispatcher:
             by_receiver.setdefault(row.notification.receiver, []).append(row)
         for name in sorted(by_receiver.keys() - self._lanes.keys()):
             await self._orphans(name, by_receiver[name], now)
+        self._report(rows, now, tasks)
         next_due = math.inf
         self._in_flight = any(lane.busy for lane in self._lanes.values())
         for name, lane in self._lanes.items():
@@ -240,6 +251,37 @@ class Dispatcher:
         self._next_due = next_due
         self._looked.set()
         return (next_due - now) / SECOND
+
+    def _report(self, rows: Sequence[Outgoing], now: Millis, tasks: asyncio.TaskGroup) -> None:
+        """Tell of what waits for a receiver that cannot be reached, where it has a fallback."""
+        limit = now - round(self._policy.fallback_after * SECOND)
+        late: list[Notification] = []
+        for name in self.fallbacks:
+            lane = self._lanes.get(name)
+            if lane is None:
+                continue
+            mine = [row for row in rows if row.notification.receiver == name]
+            if not mine or not lane.took_at:
+                lane.took_at = now  # nothing was asked of it before
+            for row in mine:
+                # A receiver that works off a backlog can be reached.
+                refused = row.attempts > 0 or lane.took_at <= limit
+                if refused and row.notification.created_at <= limit:
+                    late.append(row.notification)
+        new = [one for one in late if one.id not in self._reported]
+        self._reported &= {row.notification.id for row in rows}
+        if new and self.undelivered is not None:
+            self._reported.update(one.id for one in new)
+            tasks.create_task(self._tell(self.undelivered, new), name="fallback")
+
+    async def _tell(
+        self,
+        undelivered: Callable[[Sequence[Notification]], Awaitable[bool]],
+        new: Sequence[Notification],
+    ) -> None:
+        self._log.warning("not_delivered_in_time", notifications=[one.id for one in new])
+        if not await undelivered(new):
+            self._reported.difference_update(one.id for one in new)
 
     async def _pending(self) -> Sequence[Outgoing]:
         """Everything not yet delivered, oldest first.
@@ -280,7 +322,7 @@ class Dispatcher:
                 return
             self._taken.add(notification.id)
             lane.breaker.succeeded()
-            lane.error = None
+            lane.error, lane.took_at = None, self._clock.now()
         await self._store.sent(notification.id, self._clock.now())
         self._just_handled.add(notification.id)
         self._taken.discard(notification.id)

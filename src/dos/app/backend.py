@@ -38,7 +38,11 @@ class SentinelBackend:
         self._simulators = simulators_of(sentinel.sources)
         parts = sentinel.runner.pipeline.parts
         self._desk = StandingAlerts(
-            parts.desk, parts.book, parts.escalation, sentinel.clock, sentinel.runner.lock
+            parts.desk,
+            parts.book,
+            (parts.escalation, parts.fallbacks),
+            sentinel.clock,
+            sentinel.runner.lock,
         )
 
     @property

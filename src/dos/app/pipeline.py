@@ -20,6 +20,7 @@ from dos.alerting.book import AlertBook
 from dos.alerting.burns import BurnAlerts
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
+from dos.alerting.fallback import Fallbacks
 from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
 from dos.app.log_watch import LogWatch
@@ -76,6 +77,7 @@ class Parts:
     rules: RuleBook
     burns: BurnAlerts
     escalation: Escalation
+    fallbacks: Fallbacks
     stale_after: float
     """Seconds without samples after which an anomaly is no longer held against its entity."""
 
@@ -135,9 +137,13 @@ class Pipeline:
                     raised += parts.burns.step(parts.diagnosis.budgets(now), now)
                 events += parts.desk.take([*intake.alerts, *raised], intake.silences, now)
                 events += parts.book.tick(now)
+                parts.desk.in_maintenance = self._worked_on(graph, now)
                 parts.desk.explained = parts.book.explained(parts.correlator.open, graph)
                 events += parts.desk.tick(now)
+                firing = (*parts.book.firing, *parts.desk.firing) if intake.undelivered else ()
+                events += parts.fallbacks.take(intake.undelivered, firing, now)
                 events += parts.escalation.follow(events, now)
+                events += parts.fallbacks.follow(events, now)
         return Decisions(offset=offset, at=now, events=self._number(events, now))
 
     def skim(self, intakes: Sequence[Intake], offset: int) -> bool:
@@ -170,6 +176,7 @@ class Pipeline:
             or one.alerts
             or one.silences
             or one.acknowledgements
+            or one.undelivered
             for one in intakes
         )
         if busy or news:
@@ -249,6 +256,15 @@ class Pipeline:
         names = sorted({one.entity for one in active.values()})
         entities = [graph.entity(name) or Entity(id=name) for name in names]
         return self.parts.feedback.muted(entities, now)
+
+    def _worked_on(self, graph: GraphSnapshot, now: Millis) -> Collection[EntityId]:
+        """Services with alerts at which work is being done."""
+        if not self.parts.feedback.is_maintenance(now):
+            return ()
+        names = sorted(self.parts.desk.services)
+        return self.parts.feedback.muted(
+            [graph.entity(name) or Entity(id=name) for name in names], now
+        )
 
     def _anomalies(self, findings: Findings, now: Millis) -> list[Event]:
         """Findings become anomalies that start and end."""

@@ -35,6 +35,7 @@ from dos.kit import log
 from dos.kit.aio import Mailbox
 from dos.kit.clock import Clock, Millis, SystemClock
 from dos.kit.errors import TransientError
+from dos.model.alert import Notification
 
 _logger = log.get("app")
 
@@ -177,6 +178,8 @@ class Sentinel:
         """Start the tasks; without `live` only delivery, and the caller takes in the input."""
         self._start("dispatcher", self.dispatcher.run())
         if live:
+            self.dispatcher.fallbacks = set(self.runner.pipeline.parts.fallbacks.instead)
+            self.dispatcher.undelivered = self._fall_back
             self._start("pipeline", self._pump())
             self._start("sources", self._supervisor.run())
             self._start("heartbeat", self._heartbeat())
@@ -258,6 +261,9 @@ class Sentinel:
             return bool(done)
         finally:
             del self._awaited[id(delivery)]
+
+    async def _fall_back(self, undelivered: Sequence[Notification]) -> bool:
+        return await self.submit("delivery", Delivery(undelivered=tuple(undelivered)))
 
     async def _cancel(self, which: Callable[[asyncio.Task[None]], bool]) -> None:
         chosen = [task for task in self._tasks if which(task)]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
+from typing import Protocol
 
 from dos.alerting.book import AlertBook
 from dos.alerting.decision import Decision
 from dos.alerting.desk import Desk, Seen
-from dos.alerting.escalation import Escalation
 from dos.alerting.routing import Routing
 from dos.kit.clock import Clock
 from dos.model.alert import LabelPairs
 from dos.model.ids import AlertId
 from dos.model.silence import Silence
+
+
+class _Further(Protocol):
+    def explain(self, alert_id: AlertId) -> Sequence[Decision]: ...
 
 
 class StandingAlerts:
@@ -22,17 +26,17 @@ class StandingAlerts:
     Args:
         desk: Posted alerts and silences.
         book: Alerts of DOS itself.
-        escalation: Who was told further.
+        further: Who was told by an escalation, or as a fallback.
         clock: The application's.
         lock: That guards the pipeline's state.
     """
 
     def __init__(
-        self, desk: Desk, book: AlertBook, escalation: Escalation, clock: Clock, lock: Lock
+        self, desk: Desk, book: AlertBook, further: Sequence[_Further], clock: Clock, lock: Lock
     ) -> None:
         self._desk = desk
         self._book = book
-        self._escalation = escalation
+        self._further = further
         self._clock = clock
         self._lock = lock
 
@@ -60,7 +64,8 @@ class StandingAlerts:
         """Who was told about an alert and who was not, and why."""
         with self._lock:
             said = self._book.explain(alert_id) or self._desk.explain(alert_id)
-            return sorted([*said, *self._escalation.explain(alert_id)], key=lambda one: one.at)
+            further = [one for more in self._further for one in more.explain(alert_id)]
+            return sorted([*said, *further], key=lambda one: one.at)
 
     def silences(self) -> Sequence[Silence]:
         """All of them, also those that ended lately."""

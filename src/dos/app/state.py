@@ -42,6 +42,7 @@ def dump(pipeline: Pipeline) -> bytes:
             "posted": parts.desk.dump(),
             "rules": parts.rules.dump(),
             "burns": parts.burns.dump(),
+            "fallbacks": parts.fallbacks.dump(),
             "escalation": parts.escalation.dump(),
             "detect": parts.host.dump(),
             "logs": parts.logs.detector.dump(),
@@ -76,6 +77,7 @@ def load(pipeline: Pipeline, data: bytes) -> bool:
         parts.book.load(sections["alerts"])
         if "posted" in sections:  # nor these
             parts.desk.load(sections["posted"], pipeline.now)
+        parts.fallbacks.load(sections.get("fallbacks", b"{}"))
         parts.escalation.load(sections.get("escalation", b"{}"))
         rules = sections.get("rules", b"{}")
         parts.burns.load(sections.get("burns", b"{}"))

@@ -12,6 +12,7 @@ from dos.alerting.book import AlertBook
 from dos.alerting.burns import BurnAlerts
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
+from dos.alerting.fallback import Fallbacks
 from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
@@ -88,12 +89,27 @@ def build_pipeline(settings: Settings, history: History, receivers: Sequence[Rec
         ),
         book=AlertBook(alerting_config(settings, receivers), desk),
         desk=desk,
+        fallbacks=fallbacks_of(receivers),
         escalation=escalation_of(settings, receivers, desk),
         burns=burns_of(settings),
         rules=RuleBook(settings.alerting.rules, watchdog=settings.alerting.watchdog),
         stale_after=settings.incidents.stale_after,
     )
     return Pipeline(parts)
+
+
+def fallbacks_of(receivers: Sequence[Receiver]) -> Fallbacks:
+    """Who is told where a receiver cannot be reached.
+
+    Raises:
+        ConfigError: A fallback is not a receiver, or they go round in a circle.
+    """
+    names = {one.name for one in receivers}
+    for one in receivers:
+        if one.fallback and one.fallback not in names:
+            msg = f"alerting.receivers: {one.name} falls back to {one.fallback!r}, which is none"
+            raise ConfigError(msg, remedy="Name one of `alerting.receivers`.")
+    return Fallbacks({one.name: one.fallback for one in receivers if one.fallback})
 
 
 def burns_of(settings: Settings) -> BurnAlerts:
@@ -112,7 +128,7 @@ def build_ranker(settings: Settings) -> Ranker:
 def receivers_of(settings: Settings, also: Sequence[str] = ()) -> Sequence[Receiver]:
     """The configured receivers, without their channels' keys, and those named `also`."""
     configured = [
-        Receiver(name=one.title, min_severity=one.min_severity)
+        Receiver(name=one.title, min_severity=one.min_severity, fallback=one.fallback)
         for one in settings.alerting.receivers
     ]
     return [*configured, *(Receiver(name=name) for name in also)]

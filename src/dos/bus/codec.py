@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from dos.bus.codec_logs import decode_logs, encode_logs
 from dos.kit.clock import Millis
 from dos.kit.errors import CorruptDataError, PermanentError
-from dos.model.alert import Acknowledgement, PostedAlert
+from dos.model.alert import Acknowledgement, Notification, PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
@@ -33,10 +33,17 @@ from dos.model.intake import Intake
 from dos.model.silence import Silence
 from dos.model.telemetry import Float64Array, Int32Array, Int64Array, MetricBatch, Series
 
-VERSION = 4
-"""2 added feedback, 3 log lines, 4 alerts and silences. An entry without any is still version 1, to
-the byte."""
-_LATER = {"feedback": 2, "logs": 3, "alerts": 4, "silences": 4, "acknowledgements": 4}
+VERSION = 5
+"""2 added feedback, 3 log lines, 4 alerts and silences, 5 notifications that were not delivered. An
+entry without any is still version 1, to the byte."""
+_LATER = {
+    "feedback": 2,
+    "logs": 3,
+    "alerts": 4,
+    "silences": 4,
+    "acknowledgements": 4,
+    "undelivered": 5,
+}
 """What an entry may have since which version."""
 _LENGTH = struct.Struct("<I")
 
@@ -60,6 +67,7 @@ class _Header:
     alerts: tuple[PostedAlert, ...] = ()
     silences: tuple[Silence, ...] = ()
     acknowledgements: tuple[Acknowledgement, ...] = ()
+    undelivered: tuple[Notification, ...] = ()
 
 
 _HEADER: TypeAdapter[_Header] = TypeAdapter(_Header)
@@ -88,6 +96,7 @@ def encode(intake: Intake) -> bytes:
             alerts=intake.alerts,
             silences=intake.silences,
             acknowledgements=intake.acknowledgements,
+            undelivered=intake.undelivered,
         ),
         exclude=absent or None,
     )
@@ -133,6 +142,7 @@ def decode(data: bytes) -> Intake:
         alerts=header.alerts,
         silences=header.silences,
         acknowledgements=header.acknowledgements,
+        undelivered=header.undelivered,
     )
 
 

@@ -218,12 +218,18 @@ class Calendars:
 
     def in_maintenance(self, entity: Entity, now: Millis) -> bool:
         """Whether planned work is going on at `entity`. Cheap to ask again within a minute."""
+        return self.is_maintenance(now) and any(
+            one.covers(entity.id, entity.attributes) for one in self._working
+        )
+
+    def is_maintenance(self, now: Millis) -> bool:
+        """Whether planned work is going on anywhere. Cheap to ask again within a minute."""
         if now // 60_000 != self._minute:
             moment, self._minute = to_datetime(now), now // 60_000
             self._working = [
                 one for one, spans in self._works if any(span.holds(moment) for span in spans)
             ]
-        return any(one.covers(entity.id, entity.attributes) for one in self._working)
+        return bool(self._working)
 
     def group_of(self, spec: SeriesSpec) -> int:
         """Number of the set of holiday calendars that are for this series; 0: none.

@@ -118,6 +118,14 @@ class FeedbackBook:
         ]
         return said[-1] if said else None
 
+    def is_maintenance(self, now: Millis) -> bool:
+        """Whether planned work is going on anywhere."""
+        works = any(
+            one.kind is FeedbackKind.MAINTENANCE and one.start <= now < one.end
+            for one in self._entries.values()
+        )
+        return works or self._calendars.is_maintenance(now)
+
     def muted(self, entities: Iterable[Entity], now: Millis) -> Collection[EntityId]:
         """Those of `entities` on which no incident is to be opened now."""
         works = [

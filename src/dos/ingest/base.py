@@ -22,7 +22,7 @@ from typing import Protocol
 
 from dos.kit.clock import Millis
 from dos.kit.retry import CircuitState
-from dos.model.alert import Acknowledgement, PostedAlert
+from dos.model.alert import Acknowledgement, Notification, PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
@@ -52,6 +52,8 @@ class Delivery:
     """Silences as they are from now on; comes through the API."""
     acknowledgements: tuple[Acknowledgement, ...] = ()
     """Who is on which alert; comes through the API."""
+    undelivered: tuple[Notification, ...] = ()
+    """Notifications that did not reach their receiver in time; comes from delivery."""
     problems: tuple[str, ...] = ()
     """What the source could not collect this time although it works as a whole, one sentence
     each; they show in its status until the next delivery."""
@@ -61,7 +63,7 @@ class Delivery:
         """Whether there is nothing in it for the pipeline: a sign of life only."""
         told = self.entities or self.edges or self.changes or self.feedback or self.logs
         return self.frame is None and not (
-            told or self.alerts or self.silences or self.acknowledgements
+            told or self.alerts or self.silences or self.acknowledgements or self.undelivered
         )
 
 

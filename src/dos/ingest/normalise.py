@@ -162,6 +162,7 @@ class Normaliser:
             alerts=delivery.alerts,
             silences=delivery.silences,
             acknowledgements=delivery.acknowledgements,
+            undelivered=delivery.undelivered,
             logs=delivery.logs or None,
         )
 

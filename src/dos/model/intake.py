@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dos.kit.clock import Millis
-from dos.model.alert import Acknowledgement, PostedAlert
+from dos.model.alert import Acknowledgement, Notification, PostedAlert
 from dos.model.change import Change
 from dos.model.entity import Entity
 from dos.model.feedback import Feedback
@@ -43,3 +43,5 @@ class Intake:
     """Silences as they are from now on; one under a known id replaces it."""
     acknowledgements: tuple[Acknowledgement, ...] = ()
     """Who is on which alert."""
+    undelivered: tuple[Notification, ...] = ()
+    """Notifications that did not reach their receiver in time."""

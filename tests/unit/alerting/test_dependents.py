@@ -192,3 +192,22 @@ def test_the_end_of_an_explained_alert_is_not_told_to_who_never_heard_of_it() ->
     assert room.told(20, posted("checkout", 20)) == []
     assert room.told(40, posted("checkout", 40, ends=40)) == []
     assert all(one.state is not AlertState.FIRING for one in room.desk.firing)
+
+
+def test_during_planned_work_it_is_quiet_and_its_end_is_told() -> None:
+    room = Room()
+    assert room.told(20, posted("search", 20)) == [("search", "firing")]
+    room.desk.in_maintenance = {EntityId("search"), EntityId("eu/db")}
+    again = posted("search", 25, alertname="Other")
+    assert room.told(25, again, posted("db", 25, namespace="eu"), posted("db", 25)) == [
+        ("db", "firing")
+    ]
+    quiet = {one.alert.labels: one.inhibited_by for one in room.desk.seen((), at(26))}
+    assert sorted(by for by in quiet.values() if by) == [("maintenance",)] * 3
+    (other,) = [one for one in room.desk.firing if dict(one.labels).get("namespace") == "eu"]
+    assert room.desk.explain(other.id)[-1].reason is Reason.MAINTENANCE
+    # What was told before the work began is told to be over; the rest is told when it is done.
+    assert room.told(35, posted("search", 35, ends=34)) == [("search", "resolved")]
+    assert room.told(45) == []
+    room.desk.in_maintenance = ()
+    assert set(room.told(55)) == {("db", "firing"), ("search", "firing")}

@@ -10,11 +10,13 @@ from pathlib import Path
 from dos.app import state
 from dos.app.pipeline import Pipeline
 from dos.bus.base import Entry
-from dos.kit.clock import HOUR, Millis
-from dos.model.events import Decisions, FeedbackChanged, IncidentChanged
+from dos.kit.clock import HOUR, MINUTE, Millis
+from dos.model.alert import PostedAlert
+from dos.model.events import Decisions, FeedbackChanged, IncidentChanged, NotificationQueued
 from dos.model.feedback import Feedback, FeedbackKind, Signal
 from dos.model.ids import EntityId, FeedbackId
 from dos.model.incident import Incident, IncidentReason
+from dos.model.intake import Intake
 from tests.unit.app import played
 
 FIRST, SECOND_FAULT = "payment-service", "catalog-db"
@@ -66,6 +68,33 @@ def test_work_at_all_entities_opens_no_incident_and_hides_no_anomaly() -> None:
     assert not [one for one in events if isinstance(one, IncidentChanged)]
     assert [one for one in events if isinstance(one, FeedbackChanged)]
     assert [one for one in events if one.type == "anomaly_started"]
+
+
+def test_posted_alerts_about_an_entity_at_which_work_is_done_are_quiet() -> None:
+    made = played.pipeline()
+
+    def alerts(now: Millis) -> tuple[PostedAlert, ...]:
+        return tuple(
+            PostedAlert(
+                labels=(("alertname", "Slow"), ("service", name)),
+                starts_at=played.START,
+                updated_at=now,
+            )
+            for name in ("stranger", "another")
+        )
+
+    minutes = [Millis(played.START + minute * MINUTE) for minute in range(70)]
+    steps = [Intake(now=now, alerts=alerts(now)) for now in minutes]
+    steps[0] = replace(steps[0], feedback=(work("stran*"),))
+    told = [
+        (place, dict(alert.labels)["service"])
+        for place, intake in enumerate(steps)
+        for one in made.step(intake, place).events
+        if isinstance(one.event, NotificationQueued) and one.event.notification.receiver == "pager"
+        for alert in one.event.notification.alerts
+    ]
+    assert {name for place, name in told if place < 60} == {"another"}
+    assert "stranger" in {name for place, name in told if place >= 60}
 
 
 def test_work_at_one_entity_leaves_the_others_watched() -> None:

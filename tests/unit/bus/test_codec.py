@@ -163,7 +163,7 @@ def test_only_an_entry_with_feedback_needs_the_newer_format() -> None:
 def test_a_newer_format_is_refused() -> None:
     data = encode(Intake(now=Millis(5)))
     header = json.loads(data[4:])
-    header["version"] = 5
+    header["version"] = 6
     newer = json.dumps(header).encode()
-    with pytest.raises(PermanentError, match="format 5; this DOS reads up to 4"):
+    with pytest.raises(PermanentError, match="format 6; this DOS reads up to 5"):
         decode(struct.pack("<I", len(newer)) + newer)
