@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from dos.kit.clock import DAY, Millis, to_rfc3339
+from dos.model.alert import Phase
 from tests.api.fake import FakeBackend, at
 
 V2 = "/api/v2"
@@ -152,10 +153,19 @@ def test_somebody_is_on_an_alert(client: TestClient, backend: FakeBackend) -> No
     path = f"/api/v1/alerts/{firing.id}/acknowledge"
     answer = client.post(path, json={"author": "ann", "note": "on it"})
     assert answer.status_code == 202
-    assert answer.json() == {"by": "ann", "at": to_rfc3339(backend.clock.now()), "note": "on it"}
+    assert answer.json() == {
+        "by": "ann",
+        "at": to_rfc3339(backend.clock.now()),
+        "note": "on it",
+        "phase": "acknowledged",
+    }
     (said,) = backend.offered[-1].acknowledgements
     assert (said.alert, said.by) == (firing.id, "ann")
     assert client.post(path, json={"author": ""}).status_code == 422
+    assert client.post(path, json={"author": "ann", "phase": "asleep"}).status_code == 422
+    later = client.post(path, json={"author": "ann", "phase": "mitigating"})
+    assert later.json()["phase"] == "mitigating"
+    assert backend.offered[-1].acknowledgements[0].phase is Phase.MITIGATING
     backend.room = 0
     assert client.post(path, json={"author": "bob"}).status_code == 503
     assert client.post("/api/v1/alerts/no/acknowledge", json={"author": "a"}).status_code == 404

@@ -103,6 +103,12 @@ class Running:
             command, capture_output=True, text=True, timeout=60, check=True
         ).stdout
 
+    def status_of(self, name: str) -> str:
+        """Where an alert that fires stands, as the list has it."""
+        lines = [one.split() for one in self.command("alerts", "list").splitlines()]
+        (line,) = [one for one in lines if name in one]
+        return line[2]
+
     def names(self, *words: str) -> set[str]:
         """Names of the alerts that amtool finds."""
         found = json.loads(self.amtool("alert", "query", "-o", "json", *words))
@@ -209,6 +215,8 @@ def test_amtool_adds_queries_and_silences(dos: Running) -> None:
     dos.amtool("alert", "add", "Hushed", "service=db")
     wait_for("it is silenced", lambda: dos.names("--silenced") == {"Hushed"}, 10)
     assert "Hushed" not in dos.names("--active")
+    assert dos.status_of("Hushed") == "suppressed"
+    assert dos.status_of("DiskFull") == "firing"
     time.sleep(4)
     assert not dos.told("Hushed", "firing")
     dos.amtool("silence", "expire", silence)
@@ -220,6 +228,10 @@ def test_amtool_adds_queries_and_silences(dos: Running) -> None:
     assert "team: told that it began" in why
     assert "ann" in dos.command("alerts", "ack", hushed, "--author", "ann")
     wait_for("it is acknowledged", lambda: "ann is on it" in dos.command("alerts", "list"), 10)
+    assert dos.status_of("Hushed") == "acknowledged"
+    said = dos.command("alerts", "ack", hushed, "--author", "ann", "--phase", "mitigating")
+    assert said == f"{hushed}: mitigating, by ann\n"
+    wait_for("it is mitigated", lambda: dos.status_of("Hushed") == "mitigating", 10)
     assert "somebody is on it" in dos.command("alerts", "explain", hushed)
     assert silence not in dos.amtool("silence", "query", "-q")
     (ended,) = json.loads(dos.amtool("silence", "query", "-o", "json", "--expired"))

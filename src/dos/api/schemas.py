@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
 from dos.alerting.decision import Decision
 from dos.api.forecast_schema import ForecastOut
@@ -19,7 +20,7 @@ from dos.api.wire import Labels, Number, Time, Wire
 from dos.ingest.base import SourceHealth, SourceStatus
 from dos.kit.clock import SECOND, Millis
 from dos.kit.retry import CircuitState
-from dos.model.alert import AlertState
+from dos.model.alert import AlertState, Phase
 from dos.model.anomaly import Direction
 from dos.model.change import ChangeKind
 from dos.model.entity import EntityKind
@@ -316,6 +317,19 @@ class AcknowledgementOut(Wire):
     by: str
     at: Time
     note: str
+    phase: Phase = Field(description="How far they have come.")
+
+
+class AlertStatus(StrEnum):
+    """Where an alert stands, for people."""
+
+    FIRING = "firing"
+    ACKNOWLEDGED = "acknowledged"
+    INVESTIGATING = "investigating"
+    MITIGATING = "mitigating"
+    SUPPRESSED = "suppressed"
+    """It fires, and nobody is told: silenced, inhibited, explained, or work is planned."""
+    RESOLVED = "resolved"
 
 
 class AlertOut(Wire):
@@ -334,6 +348,21 @@ class AlertOut(Wire):
     acknowledged: AcknowledgementOut | None = Field(
         default=None, description="Who is on it; null: nobody said so."
     )
+    suppressed: bool = Field(
+        default=False,
+        description="Nobody is told: silenced, inhibited, explained by an incident, or work is "
+        "planned. Of what fires now only, and not in the stream.",
+    )
+
+    @computed_field(description="Where it stands, in one word.")  # type: ignore[prop-decorator]
+    @property
+    def status(self) -> AlertStatus:
+        """Where it stands."""
+        if self.state is AlertState.RESOLVED:
+            return AlertStatus.RESOLVED
+        if self.acknowledged is not None:
+            return AlertStatus(self.acknowledged.phase.value)
+        return AlertStatus.SUPPRESSED if self.suppressed else AlertStatus.FIRING
 
 
 class DeliveryOut(Wire):

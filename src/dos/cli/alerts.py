@@ -40,7 +40,7 @@ def list_alerts(
     for one in found:
         style = "dim" if one["state"] == "resolved" else "bold"
         by = f"  ({one['acknowledged']['by']} is on it)" if one["acknowledged"] else ""
-        head = f"{one['id']}  {one['severity']}  {one['state']:8}  {_title(one)}{by}"
+        head = f"{one['id']}  {one['severity']}  {one['status']:13}  {_title(one)}{by}"
         out().print(plain(head), style=style, markup=False)
     if not found:
         out().print("no alert" if everything else "nothing fires", style="dim")
@@ -99,6 +99,10 @@ def ack(
     alert: Annotated[str, typer.Argument(metavar="ID", help="Of the alert, as in the list.")],
     *,
     note: Annotated[str, typer.Option(metavar="TEXT", help="What is being done.")] = "",
+    phase: Annotated[
+        str,
+        typer.Option(metavar="PHASE", help="acknowledged, investigating or mitigating."),
+    ] = "acknowledged",
     author: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who is on it. Default: you.")
     ] = None,
@@ -106,9 +110,9 @@ def ack(
     config: ConfigOption = None,
 ) -> None:
     """Say that somebody is on an alert: it is not repeated, nor told to anybody further."""
-    body = {"author": author or getpass.getuser(), "note": note}
+    body = {"author": author or getpass.getuser(), "note": note, "phase": phase}
     said = ask("POST", f"{_PATH}/{alert}/acknowledge", url, config, params={}, body=body)
-    out().print(plain(f"{alert} is acknowledged by {said['by']}"), markup=False)
+    out().print(plain(f"{alert}: {said['phase']}, by {said['by']}"), markup=False)
 
 
 def _title(alert: Any) -> str:

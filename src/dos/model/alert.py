@@ -28,6 +28,15 @@ class AlertState(StrEnum):
     RESOLVED = "resolved"
 
 
+class Phase(StrEnum):
+    """How far somebody who is on an alert has come."""
+
+    ACKNOWLEDGED = "acknowledged"
+    INVESTIGATING = "investigating"
+    MITIGATING = "mitigating"
+    """The cause is known; something is being done about it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
     """Somebody is on an alert: it is told to nobody else for that reason alone, nor again."""
@@ -36,6 +45,7 @@ class Acknowledgement:
     by: str
     at: Millis
     note: str = ""
+    phase: Phase = Phase.ACKNOWLEDGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,12 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dos.api.access import BackendDep
 from dos.api.auth import Writer
+from dos.api.backend import Backend
 from dos.api.errors import ProblemError, not_found, problems
 from dos.api.schemas import AcknowledgementOut, AlertDetail, AlertOut, DecisionOut, DeliveryOut
 from dos.api.wire import Page, decode_cursor, encode_cursor
 from dos.ingest.base import Delivery
 from dos.kit.clock import Millis
-from dos.model.alert import Acknowledgement, AlertState
+from dos.model.alert import Acknowledgement, Alert, AlertState, Phase
 from dos.model.ids import AlertId, IncidentId
 
 router = APIRouter(prefix="/alerts", tags=["alerts"])
@@ -43,8 +45,12 @@ async def list_alerts(
         state=state, incident=incident, before=before, limit=limit + 1
     )
     page = rows[:limit]
+    quiet = _quiet(backend, page)
     return AlertPage(
-        items=[AlertOut.model_validate(row) for row in page],
+        items=[
+            AlertOut.model_validate(row).model_copy(update={"suppressed": row.id in quiet})
+            for row in page
+        ],
         next=encode_cursor(page[-1].starts_at, page[-1].id) if len(rows) > limit else None,
     )
 
@@ -58,10 +64,20 @@ async def get_alert(alert_id: AlertId, backend: BackendDep) -> AlertDetail:
     rows = await backend.store.ledger(alert_id)
     return AlertDetail.model_validate(alert).model_copy(
         update={
+            "suppressed": bool(_quiet(backend, [alert])),
             "notifications": tuple(DeliveryOut.of(row) for row in rows),
             "decisions": tuple(DecisionOut.of(one) for one in backend.desk.explain(alert_id)),
         }
     )
+
+
+def _quiet(backend: Backend, alerts: Sequence[Alert]) -> set[AlertId]:
+    """Those of which nobody is told now."""
+    firing = {one.id for one in alerts if one.state is AlertState.FIRING}
+    if not firing:
+        return set()
+    seen = (one for one in backend.desk.alerts() if one.alert.id in firing)
+    return {one.alert.id for one in seen if one.silenced_by or one.inhibited_by}
 
 
 class AcknowledgementIn(BaseModel):
@@ -71,6 +87,7 @@ class AcknowledgementIn(BaseModel):
 
     author: str = Field(min_length=1, max_length=100, examples=["ann"], description="Who is.")
     note: str = Field(default="", max_length=2000, description="What is being done.")
+    phase: Phase = Field(default=Phase.ACKNOWLEDGED, description="How far they have come.")
 
 
 @router.post(
@@ -93,7 +110,9 @@ async def acknowledge(
         if await backend.store.alert(alert_id) is None:
             raise not_found("alert", alert_id)
         raise ProblemError(409, "already-over", f"{alert_id} is over already.")
-    one = Acknowledgement(alert=alert_id, by=said.author, at=backend.clock.now(), note=said.note)
+    one = Acknowledgement(
+        alert=alert_id, by=said.author, at=backend.clock.now(), note=said.note, phase=said.phase
+    )
     if not await backend.submit(Delivery(acknowledgements=(one,))):
         detail = "The pipeline has no room now; nothing was taken. Send it again later."
         raise ProblemError(503, "queue-full", detail, retry_after=5)
