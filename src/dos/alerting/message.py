@@ -7,6 +7,9 @@ fact by itself for machines, and `description` all of them as text.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+from dos.alerting.text import is_web
 from dos.kit.clock import SECOND, Millis, to_rfc3339
 from dos.kit.duration import format_duration
 from dos.model.alert import Alert, AlertState, Notification
@@ -84,6 +87,32 @@ def body_of(notification: Notification) -> str:
     if left > 0:
         lines.append(f"… and {left} more")
     return "\n".join(line for line in lines if line)
+
+
+def severity_of(notification: Notification) -> Severity:
+    """The worst of what it is about: of a group that fires, of what still fires in it."""
+    return min(one.severity for one in notification.alerts if one.state is notification.state)
+
+
+def links_of(notification: Notification, most: int) -> dict[str, str]:
+    """What each URL is called that a browser can open and that has at most `most` characters."""
+    facts = dict(notification.alert.annotations)
+    links: dict[str, str] = {}
+    for url, text in (
+        (facts.get("link", ""), "Details"),
+        (facts.get("runbook_url", ""), "Runbook"),
+        (notification.alert.generator_url, "Source"),
+    ):
+        if is_web(url, most):
+            links.setdefault(url, text)
+    return links
+
+
+def key_of(notification: Notification) -> str:
+    """A text for the receiver and what the notification is about; others make another one."""
+    # Quoted, a name has no slash: no two pairs make the same key.
+    name = quote(notification.receiver, safe="", errors="backslashreplace")
+    return f"dos-{name}/{notification.subject}"
 
 
 def subject(alert: Alert) -> str:

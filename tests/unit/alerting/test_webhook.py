@@ -60,6 +60,7 @@ async def test_the_body_is_alertmanagers_payload_with_ours_beside_it(server: Hoo
     request = server.requests[0]
     assert request.headers[":line"] == "POST /hook?team=a HTTP/1.1"
     assert request.headers["host"] == f"127.0.0.1:{server.port}"
+    assert request.headers["accept-encoding"] == "identity"
     assert request.headers["idempotency-key"] == notification.id
     assert request.headers["authorization"] == "Bearer abc"
     said = json.loads(request.body)

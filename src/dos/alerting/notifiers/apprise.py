@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dos.alerting.channel import NotificationChannel
-from dos.alerting.message import body_of, subject_of
+from dos.alerting.message import body_of, severity_of, subject_of
+from dos.alerting.text import utf
 from dos.kit.clock import Clock
 from dos.kit.duration import Duration
 from dos.kit.errors import ConfigError, TransientError
@@ -150,8 +151,8 @@ class _Target:
         try:
             async with self._turn, asyncio.timeout(self._within):
                 done = await self._told.async_notify(
-                    title=_utf(" ".join(subject_of(notification).split())),
-                    body=_utf(body_of(notification).strip() or subject_of(notification)),
+                    title=utf(" ".join(subject_of(notification).split())),
+                    body=utf(body_of(notification).strip() or subject_of(notification)),
                     notify_type=_type(notification),
                     body_format="text",
                 )
@@ -230,14 +231,7 @@ def _silence() -> None:
 def _type(notification: Notification) -> str:
     if notification.state is AlertState.RESOLVED:
         return "success"
-    return _TYPES[
-        min(one.severity for one in notification.alerts if one.state is AlertState.FIRING)
-    ]
-
-
-def _utf(text: str) -> str:
-    """`text` without half surrogate pairs, which some senders cut a text in."""
-    return text.encode(errors="replace").decode()
+    return _TYPES[severity_of(notification)]
 
 
 PLUGIN = Plugin(Config, AppriseNotifier)

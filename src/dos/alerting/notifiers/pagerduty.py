@@ -19,14 +19,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dos.alerting.channel import NotificationChannel
-from dos.alerting.message import body_of, subject_of
+from dos.alerting.message import body_of, key_of, links_of, severity_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
 from dos.alerting.reply import Reply
+from dos.alerting.text import clipped, without
 from dos.kit.clock import Clock, from_rfc3339, to_rfc3339
 from dos.kit.duration import Duration
 from dos.kit.plugins import Plugin
@@ -43,8 +44,6 @@ _LABEL = 255
 """Characters of a label in a field of its own, and of the client's name. PagerDuty states no limit;
 with one, nothing but `custom_details` can make an event too large."""
 _HREF = 2048
-_KEY_SHOWN = 3
-"""Characters of the routing key that an answer may end with: so few tell nothing."""
 
 _ROUTING_KEY = re.compile(r"[0-9A-Za-z]{32}")
 _SEVERITIES = {
@@ -135,7 +134,7 @@ class PagerDutyNotifier(NotificationChannel):
         answer = await self._client.post(self._config.url, content, headers)
         if answer.status == _ACCEPTED:
             return
-        text = _without(self._config.routing_key, " ".join(answer.text.split()))
+        text = without(self._config.routing_key.reveal(), " ".join(answer.text.split()))
         said = f": {text}" if text else ""
         host = urlsplit(self._config.url).hostname
         raise refusal(
@@ -179,17 +178,6 @@ class PagerDutyNotifier(NotificationChannel):
         await self._client.close()
 
 
-def _without(secret: Secret, text: str) -> str:
-    """`text` without the routing key, which PagerDuty may repeat in what it answers."""
-    key = secret.reveal().lower()
-    text = re.sub(key, "***", text, flags=re.IGNORECASE)
-    # Only the beginning of the answer was read, and it may end within the key.
-    for length in range(len(key) - 1, _KEY_SHOWN, -1):
-        if text[-length:].lower() == key[:length]:
-            return f"{text[:-length]}***"
-    return text
-
-
 @dataclass(frozen=True, slots=True)
 class _Room:
     """How much of each kind `custom_details` may hold."""
@@ -216,13 +204,12 @@ _ROOMS = (
 def event(notification: Notification, config: Config) -> bytes:
     """The body of the request: the same for the same notification, and never too large."""
     alert, firing = notification.alert, notification.state is AlertState.FIRING
-    labels = {name: _clipped(value, _LABEL) for name, value in alert.labels if value}
-    severities = [one.severity for one in notification.alerts if one.state is notification.state]
+    labels = {name: clipped(value, _LABEL) for name, value in alert.labels if value}
     source = labels.get("service") or labels.get("instance") or labels.get("alertname") or "dos"
     fields: dict[str, object] = {
-        "summary": _clipped(" ".join(subject_of(notification).split()), _SUMMARY),
+        "summary": clipped(" ".join(subject_of(notification).split()), _SUMMARY),
         "source": source,
-        "severity": _SEVERITIES[min(severities)],
+        "severity": _SEVERITIES[severity_of(notification)],
         "timestamp": to_rfc3339(alert.starts_at),
         **{name: labels[name] for name in ("component", "group", "class") if name in labels},
     }
@@ -253,9 +240,7 @@ def _check_signature(secret: Secret | None, headers: Mapping[str, str], body: by
 
 def dedup_key(notification: Notification) -> str:
     """The key of the alert in PagerDuty: of the receiver, and of what the notification is about."""
-    # Quoted, a name has no slash: no two pairs make the same key.
-    name = quote(notification.receiver, safe="", errors="backslashreplace")
-    plain = f"dos-{name}/{notification.subject}"
+    plain = key_of(notification)
     # In ASCII it has as many bytes as characters, whichever of them the limit means.
     if len(plain) <= _DEDUP_KEY and plain.isascii() and plain.isprintable():
         return plain
@@ -270,16 +255,8 @@ def _encoded(whole: dict[str, object], fields: dict[str, object], details: objec
 
 def _context(notification: Notification, config: Config) -> dict[str, object]:
     """What PagerDuty reads of a `trigger` only: who sends it, and where to look."""
-    alert = notification.alert
-    facts = dict(alert.annotations)
-    links: dict[str, str] = {}
-    for url, text in (
-        (facts.get("link", ""), "Details"),
-        (facts.get("runbook_url", ""), "Runbook"),
-        (alert.generator_url, "Source"),
-    ):
-        if _is_web(url):
-            links.setdefault(url, text)
+    facts = dict(notification.alert.annotations)
+    links = links_of(notification, _HREF)
     context: dict[str, object] = {}
     if config.client:
         context["client"] = config.client
@@ -291,20 +268,9 @@ def _context(notification: Notification, config: Config) -> dict[str, object]:
     return context
 
 
-def _is_web(url: str) -> bool:
-    """Whether a browser can open it as a page; without `external_url` our links are paths."""
-    if len(url) > _HREF or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
 def _details(notification: Notification, text: str, room: _Room) -> dict[str, object]:
     alerts = notification.alerts
-    details: dict[str, object] = {"text": _clipped(text, room.text)}
+    details: dict[str, object] = {"text": clipped(text, room.text)}
     if notification.route or notification.others:
         firing = sum(one.state is AlertState.FIRING for one in alerts)
         details |= {
@@ -341,13 +307,8 @@ def _facts(alert: Alert, room: _Room) -> dict[str, object]:
 
 def _pairs(pairs: LabelPairs, room: _Room) -> dict[str, str]:
     return {
-        _clipped(name, room.value): _clipped(value, room.value)
-        for name, value in pairs[: room.pairs]
+        clipped(name, room.value): clipped(value, room.value) for name, value in pairs[: room.pairs]
     }
-
-
-def _clipped(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 PLUGIN = Plugin(Config, PagerDutyNotifier)

@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from dos.alerting.channel import NotificationChannel
-from dos.alerting.message import body_of, subject_of
+from dos.alerting.message import body_of, links_of, severity_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
+from dos.alerting.text import clipped, fitted, utf
 from dos.kit.clock import Clock
 from dos.kit.duration import Duration
 from dos.kit.plugins import Plugin
@@ -150,10 +151,10 @@ class SlackNotifier(NotificationChannel):
 def message(notification: Notification, config: Config) -> dict[str, object]:
     """The body of the request, within Slack's limits whatever the alerts say."""
     firing = notification.state is AlertState.FIRING
-    severity = min(one.severity for one in notification.alerts if one.state is notification.state)
+    severity = severity_of(notification)
     title = " ".join(subject_of(notification).split()) or "[no title]"
     blocks: list[dict[str, object]] = [
-        {"type": "header", "text": _plain(_clipped(title, _HEADER))},
+        {"type": "header", "text": _plain(clipped(title, _HEADER))},
     ]
     if firing and config.mention and severity <= Severity.SEV2:
         blocks.append(_section(config.mention))
@@ -176,51 +177,20 @@ def _labels(notification: Notification) -> str:
 
 
 def _links(notification: Notification) -> list[str]:
-    alert, facts = notification.alert, dict(notification.alert.annotations)
-    links: dict[str, str] = {}
-    for url, text in (
-        (facts.get("link", ""), "Details"),
-        (facts.get("runbook_url", ""), "Runbook"),
-        (alert.generator_url, "Source"),
-    ):
-        if _is_web(url):
-            links.setdefault(url, f"<{_escaped(url, _LINK)}|{text}>")
-    return list(links.values())[:_LINKS]
-
-
-def _is_web(url: str) -> bool:
-    """Whether Slack can show it as a link; without `external_url` our links are paths."""
-    if len(url) > _LINK // 5 * 2 or not url.isprintable() or any(one in url for one in " <>|"):
-        return False
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname)
+    links = links_of(notification, _LINK // 5 * 2)
+    shown = [
+        f"<{_escaped(url, _LINK)}|{text}>"
+        for url, text in links.items()
+        if not any(one in url for one in "<>|")
+    ]
+    return shown[:_LINKS]
 
 
 def _escaped(text: str, most: int) -> str:
     """`text` with Slack's three control characters escaped, at most `most` characters of it."""
-    shown: list[str] = []
-    room = most - 1
-    for one in _utf(text):
-        piece = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}.get(one, one)
-        room -= len(piece)
-        if room < 0:
-            # Cut between characters: half an entity would be shown as it is.
-            return "".join([*shown, "…"])
-        shown.append(piece)
-    return "".join(shown)
-
-
-def _clipped(text: str, most: int) -> str:
-    text = _utf(text)
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def _utf(text: str) -> str:
-    """`text` without half surrogate pairs, which some senders cut a text in."""
-    return text.encode(errors="replace").decode()
+    signs = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+    # Cut between characters: half an entity would be shown as it is.
+    return fitted((signs.get(one, one) for one in utf(text)), most)
 
 
 def _plain(text: str) -> dict[str, object]:
