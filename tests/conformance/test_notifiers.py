@@ -26,6 +26,15 @@ SAMPLE_KEYS: dict[str, dict[str, object]] = {
         "from": "dos@example.com",
         "to": ["oncall@example.com"],
     },
+    "msteams": {
+        "webhook_url": "http://127.0.0.1:9/workflows/0/triggers/manual/paths/invoke?sig=x",
+        "allow_hosts": ["127.0.0.1"],
+    },
+    "opsgenie": {
+        "api_key": "0" * 36,
+        "api_url": "http://127.0.0.1:9",
+        "allow_hosts": ["127.0.0.1"],
+    },
     "pagerduty": {
         "routing_key": "0" * 32,
         "url": "http://127.0.0.1:9/v2/enqueue",

@@ -57,6 +57,7 @@ _RECEIVERS = """\
 _EXAMPLES: Mapping[str, object] = {
     "after": "5m",
     "alert": "HighCpu",
+    "api_key": "00000000-0000-0000-0000-000000000000",
     "at": "1m",
     "at_least": 0.05,
     "callee": "payment",
