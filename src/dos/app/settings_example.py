@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from dos.alerting.base import ROOM as NOTIFIERS
 from dos.app.settings import RankerSettings, SourceSettings
@@ -69,6 +70,10 @@ _EXAMPLES: Mapping[str, object] = {
     "limit": 1000.0,
     "long": "1h",
     "metric": "request_rate",
+    "msteams.webhook_url": (
+        "https://prod-00.westeurope.logic.azure.com/workflows/0000/triggers/manual/paths/invoke"
+        "?api-version=2016-06-01&sig=XXXXXXXX"
+    ),
     "name": ["service"],
     "objective": 0.999,
     "path": "recordings/case-1",
@@ -87,7 +92,7 @@ _EXAMPLES: Mapping[str, object] = {
     "username": "dos",
     "webhook_url": "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX",
 }
-"""What is shown for a key that must be given."""
+"""What is shown for a key that must be given, by its name, or by its type and name."""
 
 
 def example() -> str:
@@ -154,7 +159,9 @@ def _item(section: Key, plugin: PluginKeys, indent: str) -> Iterator[str]:
             yield from _commented(f"{indent}  name: {plugin.name}-2")
         else:
             yield from _entry(key, f"{indent}  ")
-    yield from _entries(plugin.keys, f"{indent}  ")
+    for key in plugin.keys:
+        shown = _EXAMPLES.get(f"{plugin.name}.{key.name}", key.default)
+        yield from _entry(replace(key, default=shown), f"{indent}  ")
     yield ""
 
 

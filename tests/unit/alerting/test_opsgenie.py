@@ -391,6 +391,9 @@ def test_a_long_value_leaves_room_for_others() -> None:
     assert set(details) == {"a", *(f"c{one}" for one in range(9))}
     large = tuple((f"{one}", "z" * 1990) for one in range(8))
     assert set(sent(alone((*large, ("small", "y"))))["details"]) == {"0", "1", "2", "3", "small"}
+    full = tuple((f"{one}", "z" * 1999) for one in range(3))
+    assert len(sent(alone((*full, ("3", "z" * 1999))))["details"]) == 4
+    assert len(sent(alone((*full, ("3", "z" * 2000))))["details"]) == 3
 
 
 @pytest.mark.parametrize("bad", ["\U0001f4a5", "\x00", "\ud800", "<b", "long\n"])

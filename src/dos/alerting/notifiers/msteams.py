@@ -57,9 +57,7 @@ _STYLES = {
 }
 
 # Underscores within a word, as in names of metrics, format nothing.
-_FORMATTING = re.compile(
-    r"(?<![^\W_])_|_(?![^\W_])|[\\`*\[\]<~]|!(?=\[)|&(?=#?[0-9A-Za-z]+;)", re.ASCII
-)
+_FORMATTING = re.compile(r"(?<![^\W_])_|_(?![^\W_])|[\\`*\[\]<~]|&(?=#?[0-9A-Za-z]+;)", re.ASCII)
 _AT_THE_START = re.compile(r"[#>]|-(?=-)|(?:[-+]|[0-9]{1,9}[.)])(?=\s|$)")
 """Headings, quotations, rules and lists; the last character is the one to escape."""
 _NOT_DELIVERED = re.compile(r"delivery failed with error(?:.*HTTP error (\d{3}))?", re.DOTALL)
