@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from dos.api.alert_schema import AlertOut
 from dos.api.forecast_schema import ForecastOut
 from dos.api.schemas import (
-    AlertOut,
     AnomalyOut,
     ChangeOut,
     EdgeOut,

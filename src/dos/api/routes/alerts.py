@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from dos.api.access import BackendDep
+from dos.api.alert_schema import AcknowledgementOut, AlertDetail, AlertOut, DecisionOut, DeliveryOut
 from dos.api.auth import Writer
 from dos.api.backend import Backend
 from dos.api.errors import ProblemError, not_found, problems
-from dos.api.schemas import AcknowledgementOut, AlertDetail, AlertOut, DecisionOut, DeliveryOut
 from dos.api.wire import Page, decode_cursor, encode_cursor
 from dos.ingest.base import Delivery
 from dos.kit.clock import Millis
