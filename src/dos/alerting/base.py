@@ -19,6 +19,7 @@ from typing import Annotated, Protocol
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dos.alerting.escalation import EscalationConfig
+from dos.alerting.oncall_config import ScheduleConfig
 from dos.alerting.rule_config import RuleConfig
 from dos.kit.duration import Duration
 from dos.model.alert import Notification
@@ -98,6 +99,8 @@ class AlertingConfig(BaseModel):
     """An alert, `Watchdog`, that always fires: route it to something that calls when it stops."""
     escalation: tuple[EscalationConfig, ...] = ()
     """Who is told further when nobody acknowledges; the first policy that takes an alert counts."""
+    schedules: tuple[ScheduleConfig, ...] = ()
+    """Who is on call when; steps of `escalation` name them."""
     receivers: tuple[Receiver, ...] = ()
     """Who is told."""
 
@@ -115,6 +118,16 @@ class AlertingConfig(BaseModel):
                 msg = (
                     f"two rules {rule.alert!r} would be the same alert; give them another severity"
                 )
+                raise ValueError(msg)
+        return value
+
+    @field_validator("schedules")
+    @classmethod
+    def _schedules_differ(cls, value: tuple[ScheduleConfig, ...]) -> tuple[ScheduleConfig, ...]:
+        names = [one.name for one in value]
+        for name in names:
+            if names.count(name) > 1:
+                msg = f"two schedules are called {name!r}; give one of them another name"
                 raise ValueError(msg)
         return value
 

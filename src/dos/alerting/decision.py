@@ -52,6 +52,10 @@ class Reason(StrEnum):
     """Nobody acknowledged it in time."""
     TOLD_FALLBACK = "told_fallback"
     """Another receiver, whose fallback this is, could not be reached."""
+    TOLD_AT_ONCE = "told_at_once"
+    """A step of an escalation that comes with the first notification."""
+    NOBODY_ON_CALL = "nobody_on_call"
+    """A step of an escalation had nobody to tell, so that the next one came at once."""
     RESOLVED_UNTOLD = "resolved_untold"
     """Over before this receiver was told that it began."""
     NO_RECEIVER = "no_receiver"
@@ -89,6 +93,8 @@ _SENTENCES = {
     Reason.ACKNOWLEDGED: "somebody is on it: it is not told again, nor to anybody further",
     Reason.TOLD_ESCALATED: "told because nobody acknowledged it in time",
     Reason.TOLD_FALLBACK: "told because another receiver could not be reached",
+    Reason.TOLD_AT_ONCE: "told at once, as its escalation says",
+    Reason.NOBODY_ON_CALL: "nobody told by this step, the next one comes at once",
     Reason.RESOLVED_UNTOLD: "not told that it is over: it never heard that it began",
     Reason.NO_RECEIVER: "nobody told: there is no receiver with a channel",
 }
@@ -106,20 +112,29 @@ class Decision:
     until: Millis
     """When it was last decided so."""
     count: int = 1
+    note: str = ""
+    """More about it: why somebody is on call."""
+
+    @property
+    def sentence(self) -> str:
+        """The reason for people, with the note."""
+        return f"{self.reason.sentence}: {self.note}" if self.note else self.reason.sentence
 
 
 MAX_DECISIONS = 100
 """Kept per alert; the oldest go first."""
 
 
-def record(decisions: list[Decision], receiver: str, reason: Reason, now: Millis) -> None:
+def record(
+    decisions: list[Decision], receiver: str, reason: Reason, now: Millis, note: str = ""
+) -> None:
     """Append to `decisions`; an equal decision about the same receiver is counted instead."""
     for index in range(len(decisions) - 1, -1, -1):
         last = decisions[index]
         if last.receiver == receiver:
-            if last.reason is reason and not reason.told:
+            if last.reason is reason and last.note == note and not reason.told:
                 decisions[index] = replace(last, until=now, count=last.count + 1)
                 return
             break
-    decisions.append(Decision(receiver=receiver, reason=reason, at=now, until=now))
+    decisions.append(Decision(receiver=receiver, reason=reason, at=now, until=now, note=note))
     del decisions[:-MAX_DECISIONS]

@@ -6,6 +6,9 @@ A policy is for the alerts that its matchers take; the first one that takes an a
 time runs from the first notification about the alert. A step waits while a silence holds; there are
 no further ones when somebody acknowledges, or when the alert is over. Who was told by a step is
 told when it is over.
+
+Who is on call is looked up when a step comes. Where it has nobody to tell, the next one comes at
+once, as in PagerDuty, and those after it come earlier by as much.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import (
     AfterValidator,
@@ -23,9 +26,11 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from dos.alerting.decision import Decision, Reason, record
+from dos.alerting.oncall import Schedule
 from dos.kit.clock import SECOND, Millis
 from dos.kit.duration import Duration, format_duration
 from dos.kit.errors import CorruptDataError
@@ -40,10 +45,20 @@ class StepConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    after: Annotated[Duration, Field(gt=0)]
-    """How long after the first notification."""
-    receivers: tuple[str, ...] = Field(min_length=1)
+    after: Annotated[Duration, Field(ge=0)]
+    """How long after the first notification; 0: together with it."""
+    receivers: tuple[str, ...] = ()
     """Names of the receivers that are told."""
+    schedules: tuple[str, ...] = ()
+    """Names of schedules: who is on call by them when the step comes is told as well. Where
+    nobody is to be told, the next step comes at once."""
+
+    @model_validator(mode="after")
+    def _tells_somebody(self) -> Self:
+        if not (self.receivers or self.schedules):
+            msg = "a step needs at least one of receivers and schedules"
+            raise ValueError(msg)
+        return self
 
 
 class EscalationConfig(BaseModel):
@@ -67,6 +82,13 @@ class EscalationConfig(BaseModel):
                 raise ValueError(msg)
         return value
 
+    @model_validator(mode="after")
+    def _takes_time(self) -> Self:
+        if self.repeat and not self.steps[-1].after:
+            msg = "a step that comes at once cannot be repeated; add one that comes later"
+            raise ValueError(msg)
+        return self
+
 
 @dataclass(slots=True, kw_only=True)
 class _Watched:
@@ -77,6 +99,8 @@ class _Watched:
     """When somebody was first told."""
     done: int = 0
     """Steps that are over, repetitions included."""
+    ahead: int = 0
+    """Milliseconds by which steps of this round come earlier, because some had nobody to tell."""
     told: list[str] = field(default_factory=list)
     """Receivers that steps have told."""
     open: bool = True
@@ -93,17 +117,20 @@ class Escalation:
     Args:
         policies: The first one whose matchers take an alert counts.
         silenced: Whether somebody wants quiet about alerts with these labels at that time.
+        schedules: By name, all those that steps name.
     """
 
     def __init__(
         self,
         policies: Sequence[EscalationConfig] = (),
         silenced: Callable[[Mapping[str, str], Millis], bool] | None = None,
+        schedules: Mapping[str, Schedule] | None = None,
     ) -> None:
         self._policies: list[tuple[Matchers, EscalationConfig]] = [
             (parse_matchers(one.matchers), one) for one in policies
         ]
         self._silenced = silenced or (lambda _labels, _at: False)
+        self._schedules = schedules or {}
         self._watched: dict[AlertId, _Watched] = {}
 
     def follow(self, events: Iterable[Event], now: Millis) -> list[Event]:
@@ -179,20 +206,41 @@ class Escalation:
         while watched.done < count * (1 + policy.repeat):
             number, step = divmod(watched.done, count)
             after = number * length + policy.steps[step].after
+            if not step:
+                watched.ahead = 0
+            after -= watched.ahead / SECOND
             if now < watched.since + round(after * SECOND):
                 return found
             if self._silenced(dict(watched.alert.labels), now):
                 return found
             watched.done += 1
-            text = f"Nobody has acknowledged it for {format_duration(round(after))}."
-            alert = _with(watched.alert, text)
-            for name in policy.steps[step].receivers:
-                found.append(_queued(alert, name, f"step {watched.done}", now))
-                record(watched.decisions, name, Reason.TOLD_ESCALATED, now)
-                if name not in watched.told:
-                    watched.told.append(name)
+            told = self._take(watched, policy.steps[step], after, now)
+            if not told and step + 1 < count:
+                pause = policy.steps[step + 1].after - policy.steps[step].after
+                watched.ahead += round(pause * SECOND)
+            found += told
         watched.open = False
         return found
+
+    def _take(self, watched: _Watched, step: StepConfig, after: float, now: Millis) -> list[Event]:
+        """Notifications of a step whose time has come; none where nobody is on call."""
+        alert, reason = watched.alert, Reason.TOLD_AT_ONCE
+        if after > 0:
+            text = f"Nobody has acknowledged it for {format_duration(round(after))}."
+            alert, reason = _with(alert, text), Reason.TOLD_ESCALATED
+        people = dict.fromkeys(step.receivers, "")
+        for name in step.schedules:
+            schedule = self._schedules[name]
+            for shift in schedule.current(now):
+                people.setdefault(shift.person, schedule.reason(shift))
+        for name, note in people.items():
+            record(watched.decisions, name, reason, now, note)
+            if name not in watched.told:
+                watched.told.append(name)
+        if not people:
+            note = f"nobody is on call in {', '.join(step.schedules)}"
+            record(watched.decisions, "", Reason.NOBODY_ON_CALL, now, note)
+        return [_queued(alert, name, f"step {watched.done}", now) for name in people]
 
 
 def _with(alert: Alert, text: str) -> Alert:

@@ -25,7 +25,12 @@ Range = tuple[int, int]
 """First and last."""
 
 
-def _minutes(text: object) -> int:
+def minutes_of_day(text: object) -> int:
+    """Minutes since midnight of `18:30`; `24:00` is the end of the day.
+
+    Raises:
+        ValueError: Not such a time.
+    """
     found = _TIME.fullmatch(str(text))
     if found is None:
         msg = f"{text!r} is not a time of day; write 00:00 to 24:00"
@@ -59,7 +64,12 @@ def _named(text: object, names: tuple[str, ...], first_number: int | None, what:
     return first, last
 
 
-def _weekdays(text: object) -> Range:
+def weekday_range(text: object) -> Range:
+    """First and last day of `monday:friday` or `monday`; Sunday is 0.
+
+    Raises:
+        ValueError: Not such days.
+    """
     return _named(text, _WEEKDAYS, None, "day of the week")
 
 
@@ -104,9 +114,9 @@ class Hours(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start_time: Annotated[int, BeforeValidator(_minutes)]
+    start_time: Annotated[int, BeforeValidator(minutes_of_day)]
     """Minutes since midnight."""
-    end_time: Annotated[int, BeforeValidator(_minutes)]
+    end_time: Annotated[int, BeforeValidator(minutes_of_day)]
 
     @field_validator("end_time")
     @classmethod
@@ -124,7 +134,7 @@ class Span(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     times: tuple[Hours, ...] | None = None
-    weekdays: tuple[Annotated[Range, BeforeValidator(_weekdays)], ...] | None = None
+    weekdays: tuple[Annotated[Range, BeforeValidator(weekday_range)], ...] | None = None
     """0 is Sunday."""
     days_of_month: tuple[Annotated[Range, BeforeValidator(_days)], ...] | None = None
     months: tuple[Annotated[Range, BeforeValidator(_months)], ...] | None = None

@@ -120,7 +120,7 @@ class DecisionOut(Wire):
         return DecisionOut(
             receiver=one.receiver,
             reason=one.reason.value,
-            sentence=one.reason.sentence,
+            sentence=one.sentence,
             at=one.at,
             until=one.until,
             count=one.count,

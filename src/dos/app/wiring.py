@@ -13,6 +13,7 @@ from dos.alerting.burns import BurnAlerts
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
 from dos.alerting.fallback import Fallbacks
+from dos.alerting.oncall import Schedule
 from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.alerting.rules import RuleBook
 from dos.app.diagnose import Diagnosis
@@ -162,15 +163,41 @@ def escalation_of(settings: Settings, receivers: Sequence[Receiver], desk: Desk)
     """Who is told further when nobody acknowledges.
 
     Raises:
-        ConfigError: A step names a receiver that there is not.
+        ConfigError: A step names a receiver or a schedule that there is not, or a schedule a
+            receiver.
     """
     names = {one.name for one in receivers}
-    for policy in settings.alerting.escalation:
-        for name in (name for step in policy.steps for name in step.receivers):
+    schedules = schedules_of(settings, receivers)
+    for step in (step for policy in settings.alerting.escalation for step in policy.steps):
+        for name in step.receivers:
             if name not in names:
                 msg = f"alerting.escalation: there is no receiver {name!r}"
                 raise ConfigError(msg, remedy="Add it to `alerting.receivers`.")
-    return Escalation(settings.alerting.escalation, desk.silenced)
+        for name in step.schedules:
+            if name not in schedules:
+                msg = f"alerting.escalation: there is no schedule {name!r}"
+                raise ConfigError(msg, remedy="Add it to `alerting.schedules`.")
+    return Escalation(settings.alerting.escalation, desk.silenced, schedules)
+
+
+def check_alerting(settings: Settings) -> None:
+    """See whether what alerting names is there.
+
+    Raises:
+        ConfigError: Something is not, or a file cannot be read.
+    """
+    receivers = receivers_of(settings)
+    escalation_of(settings, receivers, Desk(routing_of(settings, receivers)))
+
+
+def schedules_of(settings: Settings, receivers: Sequence[Receiver]) -> Mapping[str, Schedule]:
+    """Who is on call, by the schedules' names.
+
+    Raises:
+        ConfigError: One names a receiver that there is not, or has a calendar that makes no sense.
+    """
+    names = [one.name for one in receivers]
+    return {one.name: Schedule(one, names) for one in settings.alerting.schedules}
 
 
 def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[NamedSource]:

@@ -38,7 +38,7 @@ def check_config(
     from dos.kit.clock import SystemClock
 
     # Files that the configuration names are read where they are used.
-    wiring.routing_of(loaded.settings, wiring.receivers_of(loaded.settings))
+    wiring.check_alerting(loaded.settings)
     wiring.build_sources(loaded.settings, SystemClock(), 0)
     where = plain(str(loaded.path)) if loaded.path else "no file: the defaults"
     out().print(f"{where}: valid", markup=False)

@@ -21,6 +21,7 @@ from dos.cli import (
     logs,
     models,
     notify,
+    oncall,
     rca,
     replay,
     rules,
@@ -80,6 +81,7 @@ app.add_typer(feedback.app, name="feedback")
 app.add_typer(models.app, name="models")
 app.add_typer(notify.app, name="notify")
 app.add_typer(rules.app, name="rules")
+app.add_typer(oncall.app, name="oncall")
 app.add_typer(rca.app, name="rca")
 app.add_typer(train.app, name="train")
 if find_spec("dos.cli.simulate") is not None:  # comes with the simulator's commands

@@ -187,8 +187,9 @@ def test_nobody_is_told_further_after_an_acknowledgement(timeline: list[tuple[in
     [
         ({"steps": []}, "at least 1"),
         ({"steps": [*STEPS, STEPS[0]]}, "after the one before"),
-        ({"steps": [{"after": 0, "receivers": ["a"]}]}, "greater than 0"),
-        ({"steps": [{"after": 60, "receivers": []}]}, "at least 1"),
+        ({"steps": [{"after": -1, "receivers": ["a"]}]}, "zero or more"),
+        ({"steps": [{"after": 0, "receivers": ["a"]}], "repeat": 1}, "cannot be repeated"),
+        ({"steps": [{"after": 60, "receivers": []}]}, "at least one of receivers and schedules"),
         ({"matchers": "severity"}, "has to follow"),
     ],
 )
