@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from zoneinfo import ZoneInfo
 
 from dos.kit import log
 from dos.kit.clock import DAY, SECOND, Millis, to_datetime
 from dos.kit.errors import ConfigError
 from dos.kit.version import __version__
-
-if TYPE_CHECKING:
-    from icalendar import Calendar, Event
 
 _BLOCK = 64 * DAY
 """Repetitions are worked out for so long a time at once."""
@@ -39,6 +36,8 @@ _BROKEN = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What the libraries raise on events that make no sense."""
 _REMEDY = "Correct the event, or take it out of the calendar."
 
+Component: TypeAlias = Any
+"""A calendar or event of `icalendar`: its properties are of a class for each kind of value."""
 Span = tuple[Millis, Millis, str]
 """Beginning, end, and who is on call."""
 
@@ -87,7 +86,7 @@ class People:
         self._known = {one.casefold(): one for one in receivers}
         self._known |= {called.casefold(): name for called, name in aliases.items()}
 
-    def of(self, event: Event, name_in: str) -> tuple[str, ...]:
+    def of(self, event: Component, name_in: str) -> tuple[str, ...]:
         """Receivers that an event names, each once."""
         called = _titles(event) if name_in == "summary" else _attendees(event)
         found = (self._known.get(one.strip().casefold()) for one in called)
@@ -196,7 +195,7 @@ def written(name: str, stretches: Sequence[Stretch], stamp: Millis) -> bytes:
     return bytes(calendar.to_ical())
 
 
-def _parsed(text: str, source: str) -> Calendar:
+def _parsed(text: str, source: str) -> Component:
     """The calendar in a text, with its time zones checked.
 
     Raises:
@@ -205,13 +204,13 @@ def _parsed(text: str, source: str) -> Calendar:
     from icalendar import Calendar
 
     try:
-        calendar = Calendar.from_ical(text)
+        calendar: Component = Calendar.from_ical(text)
         zones = [part for zone in calendar.walk("VTIMEZONE") for part in zone.subcomponents]
     except _BROKEN as error:
         said = str(error).partition("\n")[0]
         msg = f"{source} is not an iCalendar file: {said}"
         raise ValueError(msg) from None
-    if not isinstance(calendar, Calendar) or calendar.name != "VCALENDAR":
+    if calendar.name != "VCALENDAR":
         msg = f"{source} is not an iCalendar file: it does not begin with BEGIN:VCALENDAR"
         raise ValueError(msg)
     for part in zones:
@@ -222,7 +221,7 @@ def _parsed(text: str, source: str) -> Calendar:
     return calendar
 
 
-def _keep(calendar: Calendar, names: Any) -> datetime | None:
+def _keep(calendar: Component, names: Any) -> datetime | None:
     """Leave only events that are about people; those of one UID go together.
 
     Returns:
@@ -239,14 +238,13 @@ def _keep(calendar: Calendar, names: Any) -> datetime | None:
         raise ValueError(msg)
     for one in kept:
         _check_event(one)
-    calendar.subcomponents = [
-        one for one in calendar.subcomponents if one.name != "VEVENT" or one in kept
-    ]
+    others = [one for one in calendar.subcomponents if one.name != "VEVENT"]
+    calendar.subcomponents = [*others, *kept]
     starts = [one["DTSTART"].dt for one in kept]
     return min((datetime.combine(one, time()) for one in starts), default=None)
 
 
-def _check_event(event: Event) -> None:
+def _check_event(event: Component) -> None:
     """Refuse what cannot be worked out, or not in bounded time.
 
     Raises:
@@ -266,7 +264,7 @@ def _check_event(event: Event) -> None:
         raise ValueError(msg)
 
 
-def _wrong_zone(event: Event) -> str:
+def _wrong_zone(event: Component) -> str:
     for key in ("DTSTART", "DTEND"):
         given = event.get(key)
         zone = getattr(given, "params", {}).get("TZID")
@@ -276,7 +274,7 @@ def _wrong_zone(event: Event) -> str:
     return ""
 
 
-def _wrong_rules(event: Event, begins: date) -> str:
+def _wrong_rules(event: Component, begins: date) -> str:
     rules = _listed(event.get("RRULE"))
     if not rules:
         return ""
@@ -294,6 +292,7 @@ def _wrong_rules(event: Event, begins: date) -> str:
 
 def _wrong_rule(rule: Mapping[str, Sequence[Any]]) -> str:
     from dateutil.rrule import rrulestr
+    from icalendar import vRecur
 
     frequency = _first(rule, "FREQ")
     if frequency not in _FREQUENCIES:
@@ -306,19 +305,19 @@ def _wrong_rule(rule: Mapping[str, Sequence[Any]]) -> str:
     if times > _MOST_A_DAY:
         return f"it would begin {times} times a day; {_MOST_A_DAY} is the most"
     parts = {key: value for key, value in rule.items() if key not in {"UNTIL", "COUNT", "INTERVAL"}}
-    text = type(rule)(parts).to_ical().decode()  # type: ignore[call-arg]  a vRecur
+    text = vRecur(parts).to_ical().decode()
     if next(iter(rrulestr(text, dtstart=_PROBE)), None) is None:
         return f"{text} never happens"
     return ""
 
 
-def _titles(event: Event) -> Iterator[str]:
+def _titles(event: Component) -> Iterator[str]:
     title = str(event.get("SUMMARY", ""))
     yield title
     yield from title.split(",")
 
 
-def _attendees(event: Event) -> Iterator[str]:
+def _attendees(event: Component) -> Iterator[str]:
     for one in _listed(event.get("ATTENDEE")):
         if one.params.get("PARTSTAT", "").upper() != "DECLINED":
             yield str(one).removeprefix("mailto:").removeprefix("MAILTO:")
