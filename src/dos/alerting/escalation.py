@@ -53,13 +53,6 @@ class StepConfig(BaseModel):
     """Names of schedules: who is on call by them when the step comes is told as well. Where
     nobody is to be told, the next step comes at once."""
 
-    @model_validator(mode="after")
-    def _tells_somebody(self) -> Self:
-        if not (self.receivers or self.schedules):
-            msg = "a step needs at least one of receivers and schedules"
-            raise ValueError(msg)
-        return self
-
 
 class EscalationConfig(BaseModel):
     """Who is told further when nobody acknowledges."""
@@ -76,6 +69,10 @@ class EscalationConfig(BaseModel):
     @field_validator("steps")
     @classmethod
     def _in_order(cls, value: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
+        for one in value:
+            if not (one.receivers or one.schedules):
+                msg = "a step needs at least one of receivers and schedules"
+                raise ValueError(msg)
         for one, other in pairwise(value):
             if other.after <= one.after:
                 msg = "each step has to come after the one before it"

@@ -148,7 +148,8 @@ class CalendarFile:
         start, end = Millis(block * _BLOCK), Millis((block + 1) * _BLOCK)
         low, high = to_datetime(Millis(start - _MARGIN)), to_datetime(Millis(end + _MARGIN))
         found: list[Span] = []
-        for event in self._query.between(low, high):
+        events: list[Component] = self._query.between(low, high)
+        for event in events:
             if str(event.get("STATUS", "")).upper() == "CANCELLED":
                 continue
             begins, ends = self._at(event["DTSTART"].dt), self._at(event["DTEND"].dt)
@@ -305,7 +306,8 @@ def _wrong_rule(rule: Mapping[str, Sequence[Any]]) -> str:
     if times > _MOST_A_DAY:
         return f"it would begin {times} times a day; {_MOST_A_DAY} is the most"
     parts = {key: value for key, value in rule.items() if key not in {"UNTIL", "COUNT", "INTERVAL"}}
-    text = vRecur(parts).to_ical().decode()
+    whole: Any = vRecur(parts)
+    text = whole.to_ical().decode()
     if next(iter(rrulestr(text, dtstart=_PROBE)), None) is None:
         return f"{text} never happens"
     return ""

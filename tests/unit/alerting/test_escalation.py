@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from dos.alerting.decision import Reason
 from dos.alerting.escalation import Escalation, EscalationConfig
-from dos.kit.clock import Millis
+from dos.alerting.oncall import Schedule
+from dos.alerting.oncall_config import ScheduleConfig
+from dos.kit.clock import Millis, to_datetime
 from dos.kit.errors import CorruptDataError
 from dos.model.alert import Acknowledgement, Alert, AlertState, Notification
 from dos.model.events import AlertChanged, Event, NotificationQueued
@@ -145,6 +147,103 @@ def test_a_restart_changes_nothing_and_a_policy_may_be_gone() -> None:
     assert names(gone.follow([AlertChanged(alert=OVER)], at(901))) == [("second", "resolved")]
     with pytest.raises(CorruptDataError, match="escalations"):
         gone.load(b"x")
+
+
+def rota(name: str, *people: str, start: float = -100, **keys: Any) -> Schedule:
+    """Turns of an hour; the first one began 100 s before the alert."""
+    first = to_datetime(at(start)).replace(tzinfo=None).isoformat()
+    layer = {"people": people, "start": first, "every": "1h", **keys}
+    config = ScheduleConfig.model_validate({"name": name, "layers": [layer]})
+    return Schedule(config, ("anna", "ben", "boss"))
+
+
+def on_call(*steps: tuple[float, Any], repeat: int = 0) -> EscalationConfig:
+    found = [{"after": after, **keys} for after, keys in steps]
+    return EscalationConfig.model_validate({"steps": found, "repeat": repeat})
+
+
+PRIMARY = {"schedules": ["primary"]}
+
+
+def test_a_step_tells_who_is_on_call_when_it_comes() -> None:
+    both = {"receivers": ["boss", "ben"], **PRIMARY}
+    primary = {"primary": rota("primary", "anna", "ben")}
+    made = Escalation([on_call((0, PRIMARY), (3400, PRIMARY), (3600, both))], None, primary)
+    (first,) = notifications(made.follow([told()], at(0)))
+    assert first.receiver == "anna"
+    assert "update" not in dict(first.alert.annotations)
+    assert names(made.follow([], at(3400))) == [("anna", "firing")]
+    assert names(made.follow([], at(3600))) == [("boss", "firing"), ("ben", "firing")]
+    said = made.explain(ALERT.id)
+    assert [one.receiver for one in said] == ["anna", "anna", "boss", "ben"]
+    until = to_datetime(at(3500)).isoformat(timespec="minutes")
+    assert said[0].reason is Reason.TOLD_AT_ONCE
+    assert said[1].sentence == (
+        f"told because nobody acknowledged it in time: on call in primary until {until} (layer 1)"
+    )
+    assert said[3].note == "", "he is named as well"
+    over = names(made.follow([AlertChanged(alert=OVER)], at(9000)))
+    assert over == [(name, "resolved") for name in ("anna", "boss", "ben")]
+
+
+def test_a_handover_between_two_steps_tells_the_other_one() -> None:
+    primary = {"primary": rota("primary", "anna", "ben")}
+    made = Escalation([on_call((60, PRIMARY), (3540, PRIMARY))], None, primary)
+    made.follow([told()], at(0))
+    assert names(made.follow([], at(60))) == [("anna", "firing")]
+    again = Escalation([on_call((60, PRIMARY), (3540, PRIMARY))], None, primary)
+    again.load(made.dump())
+    for one in (made, again):
+        assert names(one.follow([], at(3540))) == [("ben", "firing")]
+        over = names(one.follow([AlertChanged(alert=OVER)], at(4000)))
+        assert over == [("anna", "resolved"), ("ben", "resolved")]
+
+
+def test_where_nobody_is_on_call_the_next_step_comes_at_once() -> None:
+    """And those after it as long after it as they would have."""
+    later = {"primary": rota("primary", "anna", start=86_400)}
+    boss = {"receivers": ["boss"]}
+    steps = ((300, PRIMARY), (900, boss), (1500, PRIMARY), (1800, {"receivers": ["ben"]}))
+    made = Escalation([on_call(*steps)], None, later)
+    made.follow([told()], at(0))
+    assert made.follow([], at(299)) == []
+    (first,) = notifications(made.follow([], at(300)))
+    assert first.receiver == "boss"
+    assert dict(first.alert.annotations)["update"] == "Nobody has acknowledged it for 5m."
+    again = Escalation([on_call(*steps)], None, later)
+    again.load(made.dump())
+    assert again.follow([], at(899)) == []
+    assert names(again.follow([], at(900))) == [("ben", "firing")]
+    assert again.follow([], at(90_000)) == []
+    assert [(one.receiver, one.reason, one.count) for one in again.explain(ALERT.id)] == [
+        ("", Reason.NOBODY_ON_CALL, 2),
+        ("boss", Reason.TOLD_ESCALATED, 1),
+        ("ben", Reason.TOLD_ESCALATED, 1),
+    ]
+    assert "nobody is on call in primary" in again.explain(ALERT.id)[0].sentence
+
+
+def test_a_round_keeps_its_time_so_that_somebody_may_come_on_duty() -> None:
+    later = {"primary": rota("primary", "anna", start=1700)}
+    boss = {"receivers": ["boss"]}
+    made = Escalation([on_call((60, PRIMARY), (900, boss), repeat=2)], None, later)
+    made.follow([told()], at(0))
+    heard = [
+        (second, one.receiver)
+        for second in range(0, 4000, 10)
+        for one in notifications(made.follow([], at(second)))
+    ]
+    assert heard == [(60, "boss"), (960, "boss"), (1860, "anna"), (2700, "boss")]
+
+
+def test_nobody_at_all_is_said_each_round_and_never_hangs() -> None:
+    never = {"primary": rota("primary", "anna", start=10**8)}
+    made = Escalation([on_call((0, PRIMARY), (60, PRIMARY), repeat=3)], None, never)
+    assert made.follow([told()], at(0)) == []
+    assert made.follow([], at(10_000)) == []
+    (said,) = made.explain(ALERT.id)
+    assert (said.reason, said.count) == (Reason.NOBODY_ON_CALL, 8)
+    assert made.follow([AlertChanged(alert=OVER)], at(10_001)) == []
 
 
 @settings(max_examples=500, deadline=None)

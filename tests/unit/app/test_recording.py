@@ -58,20 +58,29 @@ async def test_rules_and_routes_are_part_of_a_recording(tmp_path: Path) -> None:
         'receivers: [{name: a, webhook_configs: [{url: "http://secret.example"}]}]\n'
     )
     rule = {"alert": "Busy", "metric": "cpu*", "above": 0.01, "for": "15s"}
+    rota = tmp_path / "rota.ics"
+    rota.write_text(
+        "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nBEGIN:VEVENT\nUID:1\nSUMMARY:b\n"
+        "DTSTART:20200101T000000Z\nDTEND:20200108T000000Z\nRRULE:FREQ=WEEKLY\n"
+        "END:VEVENT\nEND:VCALENDAR\n"
+    )
     alerting = {
-        "receivers": [{"type": "console", "name": "a"}],
+        "receivers": [{"type": "console", "name": "a"}, {"type": "console", "name": "b"}],
+        "schedules": [{"name": "first", "calendars": [{"file": str(rota)}]}],
         "routes_file": str(routes),
         "rules": [rule],
-        "escalation": [{"steps": [{"after": "1m", "receivers": ["a"]}]}],
+        "escalation": [{"steps": [{"after": "1m", "receivers": ["a"], "schedules": ["first"]}]}],
     }
     await run(build(tmp_path, alerting=alerting), 0, 60)
     routes.unlink()
+    rota.unlink()
     report = replay_recording(tmp_path / "rec")
     assert report.difference is None
     assert report.identical
     written = (tmp_path / "rec" / "decisions.jsonl").read_text()
     assert '"alertname":"Busy"' in written or '["alertname","Busy"]' in written
     assert "Nobody has acknowledged it for 1m." in written
+    assert '"receiver":"b"' in written
     assert "secret.example" not in (tmp_path / "rec" / "routes.yml").read_text()
     assert "secret.example" not in (tmp_path / "rec" / "manifest.json").read_text()
 
