@@ -1,4 +1,4 @@
-"""A series that flaps is one incident, and few notifications: the whole pipeline in virtual time."""
+"""A series that flaps is one incident and few notifications: the whole pipeline, virtual time."""
 
 from __future__ import annotations
 

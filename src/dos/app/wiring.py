@@ -187,6 +187,7 @@ def check_alerting(settings: Settings) -> None:
         ConfigError: Something is not, or a file cannot be read.
     """
     receivers = receivers_of(settings)
+    fallbacks_of(receivers)
     escalation_of(settings, receivers, Desk(routing_of(settings, receivers)))
 
 
