@@ -171,7 +171,10 @@ class Desk:
 
     def goes_to(self, receiver: str, labels: Mapping[str, str]) -> bool:
         """Whether a route leads from an alert with these labels to a receiver."""
-        return any(route.receiver == receiver for route in self.routing.tree.of(labels))
+        return any(
+            receiver in (route.receiver, *self.routing.channels(route.receiver))
+            for route in self.routing.tree.of(labels)
+        )
 
     def silenced(self, labels: Mapping[str, str], now: Millis) -> bool:
         """Whether somebody wants quiet about it."""
@@ -218,7 +221,8 @@ class Desk:
         by = () if inhibitor is None else (fingerprint_of(inhibitor.items()),)
         receivers = tuple(dict.fromkeys(one.receiver for one in self.routing.tree.of(labels)))
         told = explains(self.explained, labels, alert.severity)
-        if told is not None and all(one in told.receivers for one in receivers):
+        hear = [one for name in receivers for one in self.routing.channels(name)]
+        if told is not None and all(one in told.receivers for one in hear):
             by = (*by, told.fingerprint)
         if self._is_worked_on(labels):
             by = (*by, "maintenance")
@@ -319,7 +323,7 @@ class Desk:
             known = self._alerts.get(print_)
             if known is None:
                 continue
-            nobody = decided.told and receiver not in self.routing.least
+            nobody = decided.told and not self.routing.channels(receiver)
             reason = Reason.NO_RECEIVER if nobody else decided
             record(self._decisions.setdefault(known.id, []), receiver, reason, now)
 
@@ -330,26 +334,29 @@ class Desk:
             del self._decisions[one]
 
     def _notify(self, message: Message) -> list[Event]:
-        """The notification, where its receiver has a channel."""
-        if message.receiver not in self.routing.least:
+        """The notifications: one for each channel that its receiver has."""
+        channels = self.routing.channels(message.receiver)
+        if not channels:
             return []
         told = [self._told(one, AlertState.FIRING, message.at) for one in message.firing]
         told.sort(key=lambda one: (one.severity, one.starts_at, one.labels))
         told += [self._told(one, AlertState.RESOLVED, message.at) for one in message.resolved]
         self._serial += 1
-        return [
-            NotificationQueued(
-                notification=Notification(
-                    id=derive_id("ntf", message.key, message.receiver, message.at, self._serial),
-                    receiver=message.receiver,
-                    alert=told[0],
-                    others=tuple(told[1:]),
+        events: list[Event] = []
+        for name in channels:
+            wanted = [one for one in told if one.severity <= self.routing.least[name]]
+            if wanted:
+                sent = Notification(
+                    id=derive_id("ntf", message.key, name, message.at, self._serial),
+                    receiver=name,
+                    alert=wanted[0],
+                    others=tuple(wanted[1:]),
                     created_at=message.at,
                     route=message.route,
                     group=message.group,
                 )
-            )
-        ]
+                events.append(NotificationQueued(notification=sent))
+        return events
 
     def _told(self, posted: PostedAlert, state: AlertState, now: Millis) -> Alert:
         known = self._alerts[posted.fingerprint]
@@ -366,13 +373,14 @@ class Desk:
         return known is not None and known.acknowledged is not None
 
     def _unwanted(self, receiver: str, labels: Mapping[str, str]) -> Reason | None:
-        severity, least = severity_of(labels), self.routing.least.get(receiver)
-        if least is not None and severity > least:
+        severity, channels = severity_of(labels), self.routing.channels(receiver)
+        if channels and all(severity > self.routing.least[one] for one in channels):
             return Reason.BELOW_MIN_SEVERITY
         if self._is_worked_on(labels):
             return Reason.MAINTENANCE
         told = explains(self.explained, labels, severity)
-        return Reason.EXPLAINED if told is not None and receiver in told.receivers else None
+        heard = told is not None and channels and all(one in told.receivers for one in channels)
+        return Reason.EXPLAINED if heard else None
 
 
 def severity_of(labels: Mapping[str, str]) -> Severity:

@@ -35,6 +35,12 @@ class Routing:
     text: str = ""
     """The same as a configuration of Alertmanager; without secrets."""
 
+    def channels(self, receiver: str) -> tuple[str, ...]:
+        """Receivers of DOS that are one of the routes: of that name, or with it before a slash."""
+        if receiver in self.least:
+            return (receiver,)
+        return tuple(one for one in self.least if one.startswith(f"{receiver}/"))
+
 
 def default_routing(receivers: Iterable[Receiver]) -> Routing:
     """Everybody is told, with Alertmanager's intervals; alerts of one name are one group."""
@@ -54,7 +60,8 @@ def default_routing(receivers: Iterable[Receiver]) -> Routing:
 def routing_of_file(text: str, where: str, receivers: Iterable[Receiver]) -> Routing:
     """Routes as a file of Alertmanager's has them.
 
-    Its receivers are those of DOS with the same names. One without any channel in the file is told
+    Its receivers are those of DOS with the same names; `team/mail` and `team/chat` are both `team`.
+    One without any channel in the file is told
     nothing, as in Alertmanager.
 
     Args:
@@ -67,11 +74,14 @@ def routing_of_file(text: str, where: str, receivers: Iterable[Receiver]) -> Rou
     """
     config = read_alertmanager(text, where)
     names = {one.name: one.min_severity for one in receivers}
+    routing = _routing(config, shown(written(text, where)), names)
     for one in config.receivers:
-        if one.channels and one.name not in names:
+        if one.channels and not routing.channels(one.name):
             msg = f"{where}: DOS has no receiver {one.name!r}"
-            raise ConfigError(msg, remedy="Add it to `alerting.receivers`.")
-    return _routing(config, shown(written(text, where)), names)
+            raise ConfigError(
+                msg, remedy="Add it to `alerting.receivers`; `dos config import` writes them."
+            )
+    return routing
 
 
 def _routing(config: AlertmanagerConfig, text: str, names: Mapping[str, Severity]) -> Routing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +59,59 @@ def show(config: ConfigOption = None) -> None:
     sys.stdout.write(
         yaml.safe_dump(settings.model_dump(mode="json", by_alias=True), sort_keys=False)
     )
+
+
+@app.command("import")
+def import_alertmanager(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An alertmanager.yml.")],
+    *,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write what is secret, each in a file."),
+    ] = None,
+) -> None:
+    """Print a configuration of DOS with the routes and channels of an Alertmanager.
+
+    The file stays as it is, for the routes. What could not be taken over is said on stderr.
+    """
+    import yaml
+
+    from dos.alerting.alertmanager import read_alertmanager
+    from dos.alerting.imported import imported
+    from dos.kit.errors import ConfigError
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{file} cannot be read: {error}."
+        raise ConfigError(msg) from None
+    made = imported(read_alertmanager(text, str(file)), str(secrets or "secrets"))
+    if made.secrets and secrets is None:
+        msg = f"{file} holds {len(made.secrets)} secrets."
+        raise ConfigError(msg, remedy="Say with --secrets DIR where to write them, each in a file.")
+    if made.secrets and secrets is not None:
+        _write_secrets(secrets, made.secrets)
+    written = {"alerting": {"routes_file": str(file), "receivers": made.receivers}}
+    sys.stdout.write(yaml.safe_dump(written, sort_keys=False, allow_unicode=True))
+    for note in made.notes:
+        err().print(plain(note), style="yellow", markup=False)
+
+
+def _write_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
+    """Each in a file that only this user may read; what is there already is left alone."""
+    import os
+
+    from dos.kit.errors import ConfigError
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, value in secrets.items():
+        try:
+            number = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as error:
+            msg = f"{folder / name} cannot be written: {error.strerror}."
+            raise ConfigError(msg, remedy="Name an empty folder.") from None
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(value + "\n")
 
 
 @app.command("schema")

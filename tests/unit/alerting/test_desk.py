@@ -299,3 +299,27 @@ def test_times_never_run_backwards_in_what_is_told() -> None:
         updated_at=at(40),
     )
     assert desk.take([late], (), at(60)) == []
+
+
+def test_a_receiver_of_the_routes_may_have_several_channels() -> None:
+    text = "route: {receiver: team, group_wait: 0s}\nreceivers: [{name: team}]\n"
+    receivers = [
+        Receiver(name="team/mail"),
+        Receiver(name="team/pager", min_severity=Severity.SEV2),
+        Receiver(name="teams"),
+    ]
+    made = Desk(routing_of_file(text, "routes.yml", receivers))
+    assert made.goes_to("team/mail", {})
+    assert not made.goes_to("teams", {})
+    bad = PostedAlert(
+        labels=(("alertname", "A"), ("severity", "critical")), starts_at=at(0), updated_at=at(0)
+    )
+    mild = PostedAlert(
+        labels=(("alertname", "B"), ("severity", "warning")), starts_at=at(0), updated_at=at(0)
+    )
+    made.take([bad, mild], (), at(0))
+    told = notifications(made.tick(at(0)))
+    assert [
+        (one.receiver, [dict(alert.labels)["alertname"] for alert in one.alerts]) for one in told
+    ] == [("team/mail", ["A", "B"]), ("team/pager", ["A"])]
+    assert len({one.id for one in told}) == 2
