@@ -19,6 +19,9 @@ from dos.alerting.base import Receiver
 from dos.alerting.book import AlertBook
 from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
+from dos.alerting.fallback import Fallbacks
+from dos.alerting.oncall import Schedule
+from dos.alerting.oncall_config import ScheduleConfig
 from dos.alerting.routing import default_routing
 from dos.api.backend import Analysis, Case, Component, Readiness
 from dos.api.simulation import Simulators
@@ -304,6 +307,12 @@ def status(entity: Entity, registry: SeriesRegistry, **changed: object) -> Servi
     return replace(made, **changed)  # type: ignore[arg-type]
 
 
+ROTA = Schedule(
+    ScheduleConfig.model_validate(
+        {"name": "primary", "layers": [{"people": ["pager", "chat"], "start": "2026-11-02T09:00"}]}
+    ),
+    ("pager", "chat"),
+)
 PROMETHEUS = SourceStatus(
     name="prom",
     type="prometheus",
@@ -362,7 +371,12 @@ class FakeBackend:
         self.posted = Desk(default_routing([Receiver(name="pager"), Receiver(name="chat")]))
         self.book = AlertBook(switch=self.posted)
         self.desk = StandingAlerts(
-            self.posted, self.book, (Escalation(),), self.clock, threading.Lock()
+            self.posted,
+            self.book,
+            Escalation((), None, {ROTA.name: ROTA}),
+            Fallbacks({}),
+            self.clock,
+            threading.Lock(),
         )
 
     async def fill(self) -> None:

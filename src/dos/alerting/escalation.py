@@ -127,7 +127,7 @@ class Escalation:
             (parse_matchers(one.matchers), one) for one in policies
         ]
         self._silenced = silenced or (lambda _labels, _at: False)
-        self._schedules = schedules or {}
+        self.schedules = schedules or {}
         self._watched: dict[AlertId, _Watched] = {}
 
     def follow(self, events: Iterable[Event], now: Millis) -> list[Event]:
@@ -227,7 +227,7 @@ class Escalation:
             alert, reason = _with(alert, text), Reason.TOLD_ESCALATED
         people = dict.fromkeys(step.receivers, "")
         for name in step.schedules:
-            schedule = self._schedules[name]
+            schedule = self.schedules[name]
             for shift in schedule.current(now):
                 people.setdefault(shift.person, schedule.reason(shift))
         for name, note in people.items():

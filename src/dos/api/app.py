@@ -32,6 +32,7 @@ from dos.api.routes import (
     incidents,
     index,
     models,
+    oncall,
     probes,
     series,
     services,
@@ -113,7 +114,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     for part in (index, health, analyze, collect, probes):
         app.include_router(part.router)
     v1 = APIRouter(prefix="/api/v1")
-    for part in (services, graph, series, anomalies, incidents, alerts, changes, feedback):
+    for part in (services, graph, series, anomalies, incidents, alerts, oncall, changes, feedback):
         v1.include_router(part.router)
     for part in (forecasts, models, sources, stream, simulation, webhooks):
         v1.include_router(part.router)

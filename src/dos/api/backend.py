@@ -13,6 +13,7 @@ from typing import Protocol
 
 from dos.alerting.decision import Decision
 from dos.alerting.desk import Seen
+from dos.alerting.oncall import Shift
 from dos.alerting.routing import Routing
 from dos.api.simulation import Simulators
 from dos.ingest.base import Delivery, SourceStatus
@@ -104,6 +105,18 @@ class AlertDesk(Protocol):
         """Who was told about an alert and who was not, and why; oldest first.
 
         Empty for one that is unknown or ended long ago.
+        """
+        ...
+
+    def on_call(self) -> Sequence[tuple[str, Sequence[Shift]]]:
+        """Each schedule with the shifts of those who are on call now."""
+        ...
+
+    def shifts(self, name: str, start: Millis, end: Millis) -> Sequence[Shift]:
+        """The whole shifts of a schedule that lie between two times, at least in part.
+
+        Raises:
+            KeyError: There is no schedule of that name.
         """
         ...
 

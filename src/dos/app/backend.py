@@ -40,7 +40,8 @@ class SentinelBackend:
         self._desk = StandingAlerts(
             parts.desk,
             parts.book,
-            (parts.escalation, parts.fallbacks),
+            parts.escalation,
+            parts.fallbacks,
             sentinel.clock,
             sentinel.runner.lock,
         )

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Lock
-from typing import Protocol
 
 from dos.alerting.book import AlertBook
 from dos.alerting.decision import Decision
 from dos.alerting.desk import Desk, Seen
+from dos.alerting.escalation import Escalation
+from dos.alerting.fallback import Fallbacks
+from dos.alerting.oncall import Shift
 from dos.alerting.routing import Routing
-from dos.kit.clock import Clock
+from dos.kit.clock import Clock, Millis
 from dos.model.alert import LabelPairs
 from dos.model.ids import AlertId
 from dos.model.silence import Silence
-
-
-class _Further(Protocol):
-    def explain(self, alert_id: AlertId) -> Sequence[Decision]: ...
 
 
 class StandingAlerts:
@@ -26,17 +24,25 @@ class StandingAlerts:
     Args:
         desk: Posted alerts and silences.
         book: Alerts of DOS itself.
-        further: Who was told by an escalation, or as a fallback.
+        escalation: Who was told further, and who is on call.
+        fallbacks: Who was told instead.
         clock: The application's.
         lock: That guards the pipeline's state.
     """
 
     def __init__(
-        self, desk: Desk, book: AlertBook, further: Sequence[_Further], clock: Clock, lock: Lock
+        self,
+        desk: Desk,
+        book: AlertBook,
+        escalation: Escalation,
+        fallbacks: Fallbacks,
+        clock: Clock,
+        lock: Lock,
     ) -> None:
         self._desk = desk
         self._book = book
-        self._further = further
+        self._escalation = escalation
+        self._fallbacks = fallbacks
         self._clock = clock
         self._lock = lock
 
@@ -64,8 +70,19 @@ class StandingAlerts:
         """Who was told about an alert and who was not, and why."""
         with self._lock:
             said = self._book.explain(alert_id) or self._desk.explain(alert_id)
-            further = [one for more in self._further for one in more.explain(alert_id)]
+            further = (*self._escalation.explain(alert_id), *self._fallbacks.explain(alert_id))
             return sorted([*said, *further], key=lambda one: one.at)
+
+    def on_call(self) -> Sequence[tuple[str, Sequence[Shift]]]:
+        """Each schedule with the shifts of those who are on call now."""
+        with self._lock:
+            schedules, now = self._escalation.schedules, self._clock.now()
+            return [(name, one.current(now)) for name, one in schedules.items()]
+
+    def shifts(self, name: str, start: Millis, end: Millis) -> Sequence[Shift]:
+        """The whole shifts of a schedule that lie between two times, at least in part."""
+        with self._lock:
+            return self._escalation.schedules[name].shifts(start, end, whole=True)
 
     def silences(self) -> Sequence[Silence]:
         """All of them, also those that ended lately."""
