@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from dos.alerting.escalation import EscalationConfig
 from dos.alerting.oncall_config import ScheduleConfig
 from dos.alerting.rule_config import RuleConfig
+from dos.alerting.words import checked_template
 from dos.kit.duration import Duration
 from dos.model.alert import Notification
 from dos.model.impact import Severity
@@ -57,6 +58,11 @@ class Receiver(BaseModel):
     min_severity: Severity = Severity.SEV4
     """Least severity this receiver is told about; `sev1` is the worst. What it was told about is
     always resolved."""
+    subject: Annotated[str, AfterValidator(checked_template)] = ""
+    """Template of the subject or title of what it is told, such as
+    `{{ commonLabels.alertname }}`; empty: DOS's own words."""
+    text: Annotated[str, AfterValidator(checked_template)] = ""
+    """Template of the text below it."""
     fallback: str = ""
     """Name of a receiver that is told instead when this one could not be reached for half a
     minute."""

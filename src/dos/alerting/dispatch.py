@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 from dos.alerting.base import Notifier
+from dos.alerting.words import Words
 from dos.kit import log
 from dos.kit.clock import SECOND, Clock, Millis
 from dos.kit.errors import DosError, PermanentError, TransientError
@@ -121,6 +122,8 @@ class Dispatcher:
         """Told once of each notification that is for a fallback; False: tell it again."""
         self.fallbacks: Collection[str] = ()
         """Receivers that have a fallback."""
+        self.words: Mapping[str, Words] = {}
+        """By receiver: texts of its own."""
         self._reported: set[str] = set()
         self._running = False
         self._looked = asyncio.Event()
@@ -329,9 +332,11 @@ class Dispatcher:
 
     async def _send(self, lane: _Lane, row: Outgoing) -> None:
         """Call the notifier, bounded in time; whatever it raises becomes one of our errors."""
+        words = self.words.get(row.notification.receiver)
+        notification = words.of(row.notification) if words else row.notification
         try:
             done = await self._first(
-                lane.notifier.send(row.notification), self._clock.sleep(self._policy.send_timeout)
+                lane.notifier.send(notification), self._clock.sleep(self._policy.send_timeout)
             )
         except (TransientError, PermanentError):
             raise

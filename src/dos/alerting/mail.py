@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from dos.alerting.message import body, body_of, subject
+from dos.alerting.message import Worded, body, body_of, subject
 from dos.kit.clock import to_rfc3339
 from dos.model.alert import Alert, AlertState, LabelPairs, Notification
 from dos.model.impact import Severity
@@ -49,8 +49,10 @@ def html_of(notification: Notification, receiver: str) -> str:
     firing = notification.state is AlertState.FIRING
     worst = worst_of(notification)
     colour = (_RED if worst in URGENT else _AMBER) if firing else _GREEN
-    title = line(_title(notification.alert), SUBJECT_SHOWN)
-    first = _clean(body(notification.alert), _TEXT_SHOWN)
+    own = notification.own_subject if isinstance(notification, Worded) else ""
+    title = line(own or _title(notification.alert), SUBJECT_SHOWN)
+    own = notification.own_text if isinstance(notification, Worded) else ""
+    first = _clean(own or body(notification.alert), _TEXT_SHOWN)
     badge = f"background:{colour};color:#ffffff;padding:4px 10px;font-weight:bold"
     state = f"{notification.state.value.upper()} {worst.value}"
     parts = [

@@ -7,6 +7,7 @@ fact by itself for machines, and `description` all of them as text.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from dos.alerting.text import is_web
@@ -70,8 +71,18 @@ def annotate(
     return tuple(sorted((name, value) for name, value in facts.items() if value))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worded(Notification):
+    """A notification in words of its receiver's own; empty ones are DOS's."""
+
+    own_subject: str = ""
+    own_text: str = ""
+
+
 def subject_of(notification: Notification) -> str:
     """One line: of a group, its first alert and how many there are beside it."""
+    if isinstance(notification, Worded) and notification.own_subject:
+        return notification.own_subject
     first = subject(notification.alert)
     more = len(notification.others)
     return f"{first} (and {more} more)" if more else first
@@ -79,6 +90,8 @@ def subject_of(notification: Notification) -> str:
 
 def body_of(notification: Notification) -> str:
     """The text below the subject; of a group, that of the first and a line for each further one."""
+    if isinstance(notification, Worded) and notification.own_text:
+        return notification.own_text
     lines = [
         body(notification.alert),
         *(subject(one) for one in notification.others[:_MOST_LISTED]),

@@ -176,6 +176,7 @@ class Sentinel:
 
     def start(self, *, live: bool = True) -> None:
         """Start the tasks; without `live` only delivery, and the caller takes in the input."""
+        self.dispatcher.words = wiring.words_of(self.settings)
         self._start("dispatcher", self.dispatcher.run())
         if live:
             self.dispatcher.fallbacks = set(self.runner.pipeline.parts.fallbacks.instead)

@@ -16,6 +16,7 @@ from dos.alerting.fallback import Fallbacks
 from dos.alerting.oncall import Schedule
 from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.alerting.rules import RuleBook
+from dos.alerting.words import Words
 from dos.app.diagnose import Diagnosis
 from dos.app.history import KeptHistory
 from dos.app.log_watch import LogWatch
@@ -211,6 +212,15 @@ def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[Named
         )
         built.append(NamedSource(name=one.title, kind=one.type, source=source))
     return built
+
+
+def words_of(settings: Settings) -> Mapping[str, Words]:
+    """Texts of receivers that have their own."""
+    return {
+        one.title: Words(one.subject, one.text)
+        for one in settings.alerting.receivers
+        if one.subject or one.text
+    }
 
 
 def build_notifiers(settings: Settings, clock: Clock) -> Mapping[str, Notifier]:

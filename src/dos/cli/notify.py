@@ -44,6 +44,7 @@ def send_test(
     Once, without waiting for better times: what goes wrong is shown, with what to do about it.
     """
     from dos.alerting.trial import trial
+    from dos.alerting.words import Words
     from dos.app import wiring
     from dos.app.settings_load import load
     from dos.kit.clock import SystemClock
@@ -62,7 +63,8 @@ def send_test(
         raise typer.Exit(USAGE) from None
     notifier = wiring.build_notifiers(settings, clock)[receiver]
     fires, over = trial(receiver, chosen, clock.now())
-    asyncio.run(_send(notifier, fires, over))
+    words = wiring.words_of(settings).get(receiver, Words())
+    asyncio.run(_send(notifier, words.of(fires), words.of(over)))
 
 
 async def _send(notifier: Notifier, *notifications: Notification) -> None:

@@ -18,7 +18,7 @@ LabelPairs = tuple[tuple[str, str], ...]
 def fingerprint_of(labels: Iterable[tuple[str, str]]) -> str:
     """Hash of `labels`, 16 hexadecimal digits as in Alertmanager; their order does not matter."""
     text = "\x1f".join(f"{name}\x1e{value}" for name, value in sorted(labels))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 class AlertState(StrEnum):
