@@ -267,3 +267,13 @@ def test_a_channel_that_calls_back_and_finds_no_room(
     headers = {"X-Signature": "right"}
     answer = client.post("/api/v1/webhooks/receivers/pager", content="{}", headers=headers)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+
+
+def test_a_webhook_may_be_a_form(client: TestClient) -> None:
+    """As Slack sends it."""
+    answer = client.post(
+        "/api/v1/webhooks/receivers/pager",
+        content=b"{}",
+        headers={"X-Signature": "right", "Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 200

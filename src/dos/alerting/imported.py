@@ -166,10 +166,11 @@ def _email(channel: _Channel) -> Keys | None:
 
 def _slack(channel: _Channel) -> Keys | None:
     keys = _given(type="slack") | channel.secret("api_url", "webhook_url", "slack_api_url")
+    if "/api/chat.postMessage" in str(keys.get("webhook_url")):
+        channel.note("not taken over: a bot token is `token` and `channel` of a slack receiver.")
+        return None
     if channel.take("channel"):
         channel.note("channel: an incoming webhook belongs to one channel, which Slack knows.")
-    if channel.take("http_config"):
-        channel.note("http_config: not taken over; a bot token is the key `token` in DOS.")
     return channel.needs(keys, "webhook_url")
 
 

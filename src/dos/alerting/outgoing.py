@@ -36,7 +36,7 @@ class Answer:
     status: int
     retry_after: str | None
     text: str
-    """The beginning of the body, for error messages."""
+    """The beginning of the body: as much of it as the caller asked for."""
 
 
 def refusal(
@@ -158,8 +158,17 @@ class OutgoingClient:
         self._policy = policy
         self._client = httpx2.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
 
-    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self, url: str, content: bytes, headers: Mapping[str, str], *, most: int = _ANSWER_SHOWN
+    ) -> Answer:
         """Send `content`.
+
+        Args:
+            url: Where to.
+            content: The body of the request.
+            headers: Of the request, beside `Host`.
+            most: Bytes of the answer's body that are read; without it a few, for error messages.
+                It is not unpacked: who wants more asks for `Accept-Encoding: identity`.
 
         Raises:
             TransientError: No answer: unreachable, timed out, hung up, or no valid certificate.
@@ -182,7 +191,7 @@ class OutgoingClient:
                 extensions={"sni_hostname": host},
             )
             try:
-                return await self._answer(request)
+                return await self._answer(request, most)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 if left == 0:
                     msg = f"{host}:{port} failed: {str(error) or 'no connection in time'}."
@@ -195,13 +204,13 @@ class OutgoingClient:
                 raise TransientError(msg) from error
         raise AssertionError  # resolve gives at least one address, and the last one raises
 
-    async def _answer(self, request: httpx2.Request) -> Answer:
+    async def _answer(self, request: httpx2.Request, most: int) -> Answer:
         response = await self._client.send(request, stream=True)
         try:
             return Answer(
                 status=response.status_code,
                 retry_after=response.headers.get("Retry-After"),
-                text=await _beginning(response),
+                text=await _beginning(response, most),
             )
         finally:
             await response.aclose()
@@ -211,11 +220,11 @@ class OutgoingClient:
         await self._client.aclose()
 
 
-async def _beginning(response: httpx2.Response) -> str:
+async def _beginning(response: httpx2.Response, most: int) -> str:
     """The first bytes of the body; the rest is not read, however long it is."""
-    head = b""
+    head = bytearray()
     async for chunk in response.aiter_raw():
         head += chunk
-        if len(head) >= _ANSWER_SHOWN:
+        if len(head) >= most:
             break
-    return head[:_ANSWER_SHOWN].decode("utf-8", "replace")
+    return head[:most].decode("utf-8", "replace")

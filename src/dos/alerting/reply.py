@@ -41,3 +41,23 @@ class Listener(Protocol):
     def key(self, notification: Notification) -> str:
         """What the channel calls that which a notification is about."""
         ...
+
+
+@runtime_checkable
+class Board(Protocol):
+    """A notifier whose messages can be changed after they were sent."""
+
+    async def show(self, notification: Notification) -> None:
+        """Let the message of a notification say who is on it, without telling anybody anew.
+
+        May be called while `send` is at work, and not at all: what it shows has to be in what is
+        sent next as well. Nothing is done about a message that is not there.
+
+        Args:
+            notification: As it was sent, with who is on its alerts by now.
+
+        Raises:
+            TransientError: It could not be changed.
+            PermanentError: It cannot be changed.
+        """
+        ...

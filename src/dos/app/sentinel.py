@@ -26,6 +26,7 @@ from dos.app.models import ModelBook
 from dos.app.recording import Recorder, forget, manifest_of
 from dos.app.runner import Kept, Runner
 from dos.app.settings import Settings
+from dos.app.shown import show_acknowledged
 from dos.app.watch import Watchers
 from dos.detect import ahead
 from dos.ingest.base import Delivery, SourceStatus
@@ -99,7 +100,7 @@ class Sentinel:
         """Time of the last input before this start; 0 at the very first one."""
         self._seed = seed
         self._stack = AsyncExitStack()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks, self._beside = list[asyncio.Task[None]](), set[asyncio.Task[None]]()
         self._current: asyncio.Future[None] | None = None
         self._awaited: dict[int, asyncio.Future[None]] = {}  # by identity of the delivery
         extra = dict(extra_receivers or {})
@@ -196,6 +197,9 @@ class Sentinel:
             await self._drain_in_time()
             await self.settle(DRAIN)
             await self._cancel(lambda _: True)
+            for task in self._beside:
+                task.cancel()
+            await asyncio.gather(*self._beside, return_exceptions=True)
             self.runner.checkpoint()
             self.watchers.drift.save()
         finally:
@@ -246,6 +250,18 @@ class Sentinel:
         decisions = await self.runner.take(name, delivery, logged)
         if decisions.events:
             self.dispatcher.wake()
+        if delivery.acknowledgements:
+            parts = self.runner.pipeline.parts
+            with self.runner.lock:
+                fires = {one.id: one for one in (*parts.book.firing, *parts.desk.firing)}
+            on_it = [one.alert for one in delivery.acknowledgements]
+            self._aside(show_acknowledged(self.dispatcher, self.store, on_it, fires))
+
+    def _aside(self, work: Coroutine[None, None, None]) -> None:
+        """Do what nothing waits for; it is dropped when DOS stops."""
+        task = asyncio.create_task(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
 
     async def submit(self, name: str, delivery: Delivery) -> bool:
         """Hand a delivery over, and return once it is in the intake log.

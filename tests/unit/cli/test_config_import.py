@@ -39,6 +39,7 @@ receivers:
     email_configs:
       - {{to: 'ops@example.com, boss@example.com', headers: {{Subject: hello}}}}
     slack_configs:
+      - {{api_url: 'https://slack.com/api/chat.postMessage', channel: '#ops'}}
       - {{channel: '#ops', send_resolved: true, title: '{{{{ .CommonLabels.alertname }}}}'}}
   - name: pagers
     pagerduty_configs:
@@ -82,7 +83,7 @@ def test_what_is_printed_is_a_configuration_that_works(tmp_path: Path) -> None:
     settings = load(config).settings
     assert [(one.title, one.type) for one in settings.alerting.receivers] == [
         ("team/email", "email"),
-        ("team/slack", "slack"),
+        ("team/slack-2", "slack"),
         ("pagers/opsgenie", "opsgenie"),
         ("pagers/pagerduty-1", "pagerduty"),
         ("db/webhook-1", "webhook"),
@@ -98,7 +99,7 @@ def test_what_is_printed_is_a_configuration_that_works(tmp_path: Path) -> None:
     assert len(wiring.build_notifiers(settings, SystemClock())) == 6
     routing = wiring.routing_of(settings, wiring.receivers_of(settings))
     assert routing.resolve_timeout == 180
-    assert routing.channels("team") == ("team/email", "team/slack")
+    assert routing.channels("team") == ("team/email", "team/slack-2")
     assert routing.channels("nobody") == ()
     assert routing.channels("pagers") == ("pagers/opsgenie", "pagers/pagerduty-1")
 
@@ -112,7 +113,7 @@ def test_secrets_are_in_files_that_only_the_user_may_read(tmp_path: Path) -> Non
         "db-webhook-1-authorization",
         "pagers-pagerduty-1-routing_key",
         "team-email-password",
-        "team-slack-webhook_url",
+        "team-slack-2-webhook_url",
     ]
     assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o600}
     # What is there is not overwritten.
@@ -133,8 +134,9 @@ def test_what_is_not_taken_over_is_said(tmp_path: Path) -> None:
     notes = said.stderr
     for expected in (
         "team: email_configs[0]: headers: not taken over; DOS has its own words",
-        "team: slack_configs[0]: channel: an incoming webhook belongs to one channel",
-        "team: slack_configs[0]: title: not taken over",
+        "team: slack_configs[1]: channel: an incoming webhook belongs to one channel",
+        "team: slack_configs[0]: not taken over: a bot token",
+        "team: slack_configs[1]: title: not taken over",
         "pagers: pagerduty_configs[1]: service_key is of version 1",
         "pagers: pagerduty_configs[1]: not taken over: routing_key is missing",
         "pagers: opsgenie_configs[0]: responders: not taken over",

@@ -1,85 +1,100 @@
-"""Slack: a message per notification, through an incoming webhook.
+"""Slack: into a channel, as an app with a bot token or through an incoming webhook.
 
-The text is Block Kit: a header, labels and text for people, links, and a bar in the colour of the
-severity. What others wrote into labels and annotations is escaped, so that it can neither notify
-a channel (`<!channel>`) nor hide where a link leads.
+An app has one message for each matter, which it keeps up to date, with a thread below it and a
+button to acknowledge (`dos.alerting.slack_threads`). An incoming webhook has a message for each
+notification and no idempotency key: one that is sent again after a crash is a second message.
 
-An incoming webhook has no idempotency key: a notification that is sent again after a crash is a
-second message.
-
-Sources: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/ for the request
-and its answers, https://docs.slack.dev/reference/block-kit/blocks/ for the limits of blocks,
-https://docs.slack.dev/messaging/formatting-message-text/ for escaping.
+Sources: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks/ for the
+webhook's request and its answers; those for an app are named where it is spoken to.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from dos.alerting import slack_blocks
 from dos.alerting.channel import NotificationChannel
-from dos.alerting.message import body_of, links_of, severity_of, subject_of
 from dos.alerting.outgoing import OutgoingClient, OutgoingPolicy, refusal
-from dos.alerting.text import clipped, fitted, utf
+from dos.alerting.reply import Reply
+from dos.alerting.slack_blocks import LINK, Look
+from dos.alerting.slack_hook import check_signature, reply_of
+from dos.alerting.slack_threads import Place, SlackThreads, matter_of
+from dos.alerting.slack_web import SlackWeb
 from dos.kit.clock import Clock
 from dos.kit.duration import Duration
 from dos.kit.plugins import Plugin
 from dos.kit.secret import Secret
-from dos.model.alert import AlertState, Notification
-from dos.model.impact import Severity
-
-_HEADER = 150
-"""Characters of the text of a `header` block."""
-_SECTION = 3000
-"""Characters of the text of a `section` block."""
-_CONTEXT = 2000
-"""Characters of the labels, and of the fallback text."""
-_LINK = 1000
-_LINKS = 2
-
-_RESOLVED = "#2eb67d"
-_COLOURS = {
-    Severity.SEV1: "#b00020",
-    Severity.SEV2: "#e8590c",
-    Severity.SEV3: "#f2c037",
-    Severity.SEV4: "#5b8def",
-}
+from dos.model.alert import Notification
 
 
 class Config(BaseModel):
     """Keys of a receiver of type `slack`."""
 
-    # The URL is the password: who has it may write into the channel.
+    # The URL and the token are passwords: who has one may write into the channel.
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
     )
 
-    webhook_url: Secret
+    webhook_url: Secret | None = None
     """URL of an incoming webhook, which belongs to one channel; whoever knows it may write there,
-    so it is kept secret."""
-    mention: Annotated[str, Field(max_length=_LINK)] = ""
+    so it is kept secret. Give it or `token`."""
+    token: Secret | None = None
+    """Bot token of an app (`xoxb-…`): each incident, forecast or group is one message that is kept
+    up to date, with a thread."""
+    channel: Annotated[str, Field(max_length=100)] = ""
+    """Where an app writes: the channel's id (`C0123456789`), or its name (`#ops`), for which it
+    needs two scopes more. The app has to be in it."""
+    signing_secret: Secret | None = None
+    """Signing secret of the app, whose interactivity calls `/api/v1/webhooks/receivers/NAME` of
+    this DOS: with it messages have a button to acknowledge."""
+    broadcast: bool = False
+    """Whether what goes into a thread shows in the channel as well when it is sev1 or sev2."""
+    api_url: str = "https://slack.com/api"
+    """Where an app finds Slack's Web API."""
+    mention: Annotated[str, Field(max_length=LINK)] = ""
     """Who is notified by name when something fires with sev1 or sev2, as Slack writes it:
     `<!here>`, `<!channel>`, `<@U024BE7LH>`, `<!subteam^SAZ94GDB8>`."""
     allow_hosts: tuple[str, ...] = ()
     """Host names, addresses or networks that may be reached although they are not public, where
-    `webhook_url` leads to a relay of your own."""
+    `webhook_url` or `api_url` leads to a relay of your own."""
     timeout: Annotated[Duration, Field(gt=0, le=60)] = 10.0
     """How long to wait for the connection, and for each part of the answer."""
 
     @field_validator("webhook_url")
     @classmethod
-    def _http(cls, value: Secret) -> Secret:
-        try:
-            parts = urlsplit(value.reveal())
-            whole = parts.scheme in {"http", "https"} and parts.hostname and not parts.username
-        except ValueError:
-            whole = False
-        if not whole:
+    def _http(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not _is_whole(value.reveal()):
             msg = "write the whole URL, for example https://hooks.slack.com/services/T…/B…/…"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("api_url")
+    @classmethod
+    def _http_too(cls, value: str) -> str:
+        if not _is_whole(value) or urlsplit(value).query or urlsplit(value).fragment:
+            msg = "write the whole URL, for example https://slack.com/api"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _of_a_bot(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not re.fullmatch(r"xoxb-[\w-]{1,500}", value.reveal(), re.ASCII):
+            msg = "is not a bot token: it begins with xoxb-; copy it from OAuth & Permissions"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("channel")
+    @classmethod
+    def _one_channel(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[CDG][A-Z0-9]{6,}|#[^\s#,]+", value):
+            msg = "write its id, for example C0123456789, or its name with #"
             raise ValueError(msg)
         return value
 
@@ -94,21 +109,43 @@ class Config(BaseModel):
         return value
 
     @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.webhook_url is None) == (self.token is None):
+            msg = "give either webhook_url or token"
+            raise ValueError(msg)
+        if self.token is None and (self.channel or self.signing_secret or self.broadcast):
+            msg = "channel, signing_secret and broadcast are for an app, with its token"
+            raise ValueError(msg)
+        if self.token is not None and not self.channel:
+            msg = "an app needs a channel to write to"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _not_in_the_clear(self) -> Self:
         # A relay of one's own is named in allow_hosts.
-        if urlsplit(self.webhook_url.reveal()).scheme != "https" and not self.allow_hosts:
-            msg = "the URL would be readable for all on its way; use https"
+        url = self.webhook_url.reveal() if self.webhook_url else self.api_url
+        if urlsplit(url).scheme != "https" and not self.allow_hosts:
+            msg = "the URL or token would be readable for all on its way; use https"
             raise ValueError(msg)
         return self
 
 
+def _is_whole(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
+
+
 class SlackNotifier(NotificationChannel):
-    """Posts each notification as one message; only 200 is success.
+    """Tells a channel of Slack, as an app or through an incoming webhook.
 
     Args:
-        config: Which webhook, and who is mentioned.
+        config: Which channel or webhook, and who is mentioned.
         name: Name of the receiver, for messages.
-        clock: For a `Retry-After` that is a date.
+        clock: For times, and for the time between messages.
     """
 
     def __init__(self, config: Config, *, name: str, clock: Clock) -> None:
@@ -116,16 +153,52 @@ class SlackNotifier(NotificationChannel):
         self._name = name
         self._clock = clock
         self._client = OutgoingClient(OutgoingPolicy(config.allow_hosts), timeout=config.timeout)
+        self._threads: SlackThreads | None = None
+        if config.token is not None:
+            web = SlackWeb(config.api_url, config.token, self._client, name=name, clock=clock)
+            place = Place(
+                channel=config.channel,
+                mention=config.mention,
+                buttons=bool(config.signing_secret),
+                broadcast=config.broadcast,
+            )
+            self._threads = SlackThreads(web, place, name=name, clock=clock)
 
     async def send(self, notification: Notification) -> None:
-        """Post the message.
+        """Post the message, or bring the one there is up to date.
 
         Raises:
-            TransientError: Unreachable, no answer in time, 408, 425, 429 or 5xx.
-            PermanentError: Any other answer than 200, or an address that is not allowed.
+            TransientError: Unreachable, no answer in time, 408, 425, 429 or 5xx, or a refusal of
+                Slack that passes.
+            PermanentError: Any other refusal, or an address that is not allowed.
         """
+        if self._threads is not None:
+            await self._threads.tell(notification)
+        elif self._config.webhook_url is not None:
+            await self._post(self._config.webhook_url.reveal(), notification)
+
+    async def show(self, notification: Notification) -> None:
+        """Show who is on it in the message of an app; raises as `send`."""
+        if self._threads is not None:
+            await self._threads.show(notification)
+
+    def key(self, notification: Notification) -> str:
+        """The value of its button."""
+        return matter_of(notification)
+
+    def heard(self, headers: Mapping[str, str], body: bytes) -> Reply | None:
+        """Who pressed the button of which message.
+
+        Raises:
+            PermissionError: It is not signed with `signing_secret`, or not of late.
+            ValueError: It is no interaction.
+        """
+        check_signature(self._config.signing_secret, headers, body, self._clock.now())
+        return reply_of(body)
+
+    async def _post(self, url: str, notification: Notification) -> None:
+        """To an incoming webhook; only 200 is success."""
         headers = {"Content-Type": "application/json", "User-Agent": "dependency-ops-sentinel"}
-        url = self._config.webhook_url.reveal()
         said = json.dumps(message(notification, self._config)).encode()
         answer = await self._client.post(url, said, headers)
         if answer.status == 200:
@@ -149,61 +222,8 @@ class SlackNotifier(NotificationChannel):
 
 
 def message(notification: Notification, config: Config) -> dict[str, object]:
-    """The body of the request, within Slack's limits whatever the alerts say."""
-    firing = notification.state is AlertState.FIRING
-    severity = severity_of(notification)
-    title = " ".join(subject_of(notification).split()) or "[no title]"
-    blocks: list[dict[str, object]] = [
-        {"type": "header", "text": _plain(clipped(title, _HEADER))},
-    ]
-    if firing and config.mention and severity <= Severity.SEV2:
-        blocks.append(_section(config.mention))
-    if labels := _labels(notification):
-        blocks.append({"type": "context", "elements": [_markdown(labels)]})
-    if text := body_of(notification).strip():
-        blocks.append(_section(_escaped(text, _SECTION)))
-    if links := _links(notification):
-        blocks.append(_section(" · ".join(links)))
-    colour = _COLOURS[severity] if firing else _RESOLVED
-    fallback = _escaped(title, _CONTEXT)
-    # Without `text` at the top there is nothing to read aloud or to show on a locked screen.
-    return {"text": fallback, "attachments": [{"color": colour, "blocks": blocks}]}
-
-
-def _labels(notification: Notification) -> str:
-    shown = notification.group if notification.route else notification.alert.labels
-    text = "  ".join(f"{name}={value}" for name, value in shown if name != "alertname")
-    return _escaped(" ".join(text.split()), _CONTEXT)
-
-
-def _links(notification: Notification) -> list[str]:
-    links = links_of(notification, _LINK // 5 * 2)
-    shown = [
-        f"<{_escaped(url, _LINK)}|{text}>"
-        for url, text in links.items()
-        if not any(one in url for one in "<>|")
-    ]
-    return shown[:_LINKS]
-
-
-def _escaped(text: str, most: int) -> str:
-    """`text` with Slack's three control characters escaped, at most `most` characters of it."""
-    signs = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-    # Cut between characters: half an entity would be shown as it is.
-    return fitted((signs.get(one, one) for one in utf(text)), most)
-
-
-def _plain(text: str) -> dict[str, object]:
-    # No emoji: `:8080:` is a port.
-    return {"type": "plain_text", "text": text, "emoji": False}
-
-
-def _markdown(text: str) -> dict[str, object]:
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def _section(text: str) -> dict[str, object]:
-    return {"type": "section", "text": _markdown(text)}
+    """The body of what is posted to an incoming webhook."""
+    return slack_blocks.message(notification, Look(mention=config.mention))
 
 
 PLUGIN = Plugin(Config, SlackNotifier)

@@ -76,7 +76,15 @@ class Replied(BaseModel):
     acknowledged: int = Field(description="How many alerts are acknowledged by it.")
 
 
-_ANY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "required": True}}
+_ANY = {
+    "requestBody": {
+        "content": {
+            "application/json": {"schema": {}},
+            "application/x-www-form-urlencoded": {"schema": {}},
+        },
+        "required": True,
+    }
+}
 
 
 @router.post(
@@ -87,7 +95,7 @@ _ANY = {"requestBody": {"content": {"application/json": {"schema": {}}}, "requir
     responses=problems(400, 403, 404, 413, 503),
 )
 async def take_reply(receiver: str, request: Request, backend: BackendDep) -> Replied:
-    """PagerDuty's webhooks of version 3: what is acknowledged there is acknowledged here.
+    """What is acknowledged there is acknowledged here: PagerDuty's webhooks and Slack's buttons.
 
     The signature of the channel counts, no token.
     """
