@@ -12,13 +12,15 @@ from dos.model.alert import Notification
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """Somebody said that he is on it."""
+    """Somebody said that he is on it, or wants quiet about it."""
 
     key: str
     """What the channel calls that which it was told of; see `Listener.key`."""
     by: str
     at: Millis
     """When, by the channel's clock."""
+    quiet: float = 0.0
+    """Seconds of quiet that are wanted; 0: he is on it."""
 
 
 @runtime_checkable
@@ -60,4 +62,8 @@ class Board(Protocol):
             TransientError: It could not be changed.
             PermanentError: It cannot be changed.
         """
+        ...
+
+    async def note(self, notification: Notification, text: str) -> None:
+        """Say something beside the message of a notification; as `show`, else."""
         ...

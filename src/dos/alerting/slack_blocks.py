@@ -20,6 +20,8 @@ from dos.model.impact import Severity
 
 ACKNOWLEDGE = "dos_acknowledge"
 """The `action_id` of the button by which somebody says that he is on it."""
+SILENCE = "dos_silence"
+"""Of the one by which he wants quiet for an hour."""
 
 _HEADER = 150
 """Characters of the text of a `header` block."""
@@ -76,7 +78,11 @@ def message(notification: Notification, look: Look) -> dict[str, object]:
     if on_it:
         blocks.append({"type": "context", "elements": [_markdown(on_it)]})
     if look.button and left:
-        blocks.append({"type": "actions", "elements": [_button(look.button)]})
+        buttons = [
+            _button(ACKNOWLEDGE, "Acknowledge", look.button),
+            _button(SILENCE, "Silence 1 h", look.button),
+        ]
+        blocks.append({"type": "actions", "elements": buttons})
     return _coloured(notification, title, blocks)
 
 
@@ -90,6 +96,11 @@ def change(notification: Notification, look: Look) -> dict[str, object]:
     if text := (update or body_of(notification)).strip():
         blocks.append(_section(_escaped(text, _SECTION)))
     return _coloured(notification, title, blocks)
+
+
+def escaped(text: str) -> str:
+    """`text` as it is, for a message without blocks."""
+    return _escaped(text, _CONTEXT)
 
 
 def _coloured(
@@ -116,9 +127,8 @@ def _acknowledged(notification: Notification) -> tuple[str, int]:
     return f"Acknowledged by {shown}{more}{of}", left
 
 
-def _button(value: str) -> dict[str, object]:
-    text = _plain("Acknowledge")
-    return {"type": "button", "action_id": ACKNOWLEDGE, "text": text, "value": value}
+def _button(action: str, text: str, value: str) -> dict[str, object]:
+    return {"type": "button", "action_id": action, "text": _plain(text), "value": value}
 
 
 def _labels(notification: Notification) -> str:

@@ -13,12 +13,14 @@ from hashlib import sha256
 from urllib.parse import parse_qs
 
 from dos.alerting.reply import Reply
-from dos.alerting.slack_blocks import ACKNOWLEDGE
+from dos.alerting.slack_blocks import ACKNOWLEDGE, SILENCE
 from dos.kit.clock import MINUTE, SECOND, Millis
 from dos.kit.secret import Secret
 
 _WINDOW = 5 * MINUTE
 """How old, or how far ahead of our clock, a request may be: an old one may have been overheard."""
+_BUTTONS = {ACKNOWLEDGE: 0.0, SILENCE: 3600.0}
+"""Seconds of quiet that each asks for."""
 _NAME = 100
 _FIELDS = 20
 _STRANGE = (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError)
@@ -67,7 +69,7 @@ def reply_of(body: bytes) -> Reply | None:
         said = json.loads(fields["payload"][0])
         if said["type"] != "block_actions":
             return None
-        pressed = [one for one in said["actions"] if one["action_id"] == ACKNOWLEDGE]
+        pressed = [one for one in said["actions"] if one["action_id"] in _BUTTONS]
         if not pressed:
             return None
         user = said["user"]
@@ -76,6 +78,7 @@ def reply_of(body: bytes) -> Reply | None:
             key=str(pressed[0]["value"]),
             by=str(who)[:_NAME],
             at=Millis(round(float(pressed[0]["action_ts"]) * SECOND)),
+            quiet=_BUTTONS[pressed[0]["action_id"]],
         )
     except _STRANGE as error:
         msg = f"not an interaction of Slack: {type(error).__name__}: {error}"

@@ -148,6 +148,15 @@ class SlackThreads:
             if thread is not None and not thread.over and notification.created_at >= thread.at:
                 await self._update(thread, notification)
 
+    async def note(self, notification: Notification, text: str) -> None:
+        """Say something in the thread, if there is one."""
+        async with self._lock:
+            await self._know()
+            thread = self._threads.get(matter_of(notification))
+            if thread is not None:
+                said = {"text": slack_blocks.escaped(text), "thread_ts": thread.ts}
+                await self._say("chat.postMessage", said)
+
     async def _open(self, key: str, notification: Notification) -> None:
         began = self._clock.now()
         self._read_since = began

@@ -255,9 +255,9 @@ class Sentinel:
             with self.runner.lock:
                 fires = {one.id: one for one in (*parts.book.firing, *parts.desk.firing)}
             on_it = [one.alert for one in delivery.acknowledgements]
-            self._aside(show_acknowledged(self.dispatcher, self.store, on_it, fires))
+            self.aside(show_acknowledged(self.dispatcher, self.store, on_it, fires))
 
-    def _aside(self, work: Coroutine[None, None, None]) -> None:
+    def aside(self, work: Coroutine[None, None, None]) -> None:
         """Do what nothing waits for; it is dropped when DOS stops."""
         task = asyncio.create_task(work)
         self._beside.add(task)

@@ -49,6 +49,22 @@ async def show_acknowledged(
             _logger.exception("notifier_broken", receiver=name)
 
 
+async def tell_quiet(
+    notifier: object, notifications: Sequence[Notification], text: str, receiver: str
+) -> None:
+    """Let a channel say beside its messages that somebody silenced them; fails as above."""
+    if not isinstance(notifier, Board):
+        return
+    subjects = {one.subject: one for one in notifications}
+    try:
+        for one in subjects.values():
+            await asyncio.wait_for(notifier.note(one, text), _WITHIN)
+    except (TransientError, PermanentError, TimeoutError) as error:
+        _logger.warning("silence_not_shown", receiver=receiver, error=str(error))
+    except Exception:
+        _logger.exception("notifier_broken", receiver=receiver)
+
+
 async def _told(store: Store, receiver: str, said: Sequence[AlertId]) -> list[Notification]:
     """The last notification about each matter that these alerts belong to."""
     last: dict[str, Notification] = {}

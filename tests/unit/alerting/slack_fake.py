@@ -92,14 +92,25 @@ _SHOWN = {
 _TS = {"type": "string", "pattern": r"^\d{10}\.\d{6}$"}
 _FLAG = {"type": "boolean"}
 _WRITES = {
-    "chat.postMessage": _object(
-        "channel text attachments metadata",
-        **_SHOWN,
-        thread_ts=_TS,
-        reply_broadcast=_FLAG,
-        unfurl_links=_FLAG,
-        unfurl_media=_FLAG,
-    ),
+    "chat.postMessage": {
+        "oneOf": [
+            _object(
+                "channel text attachments metadata",
+                **_SHOWN,
+                thread_ts=_TS,
+                reply_broadcast=_FLAG,
+                unfurl_links=_FLAG,
+                unfurl_media=_FLAG,
+            ),
+            # What is said beside a message, and is no notification.
+            _object(
+                "channel text thread_ts",
+                channel=_SHOWN["channel"],
+                text=_SHOWN["text"],
+                thread_ts=_TS,
+            ),
+        ]
+    },
     "chat.update": _object("channel ts text attachments metadata", **_SHOWN, ts=_TS),
 }
 _ASKED = {
@@ -172,7 +183,7 @@ class SlackFake(hooks.HookServer):
         if method in _WRITES:
             assert kind == "application/json; charset=utf-8"
             arguments, schema = json.loads(request.body), _WRITES[method]
-            assert len(json.dumps(arguments["metadata"])) <= 16_000
+            assert len(json.dumps(arguments.get("metadata"))) <= 16_000
             self.written.append(self.clock.monotonic())
         else:
             assert kind == "application/x-www-form-urlencoded"

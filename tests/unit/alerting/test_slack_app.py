@@ -77,7 +77,8 @@ async def test_a_matter_is_one_message_and_its_thread(slack: SlackFake) -> None:
     [root] = slack.roots
     assert root["text"] == "[FIRING sev2] Latency in payment"
     assert root["attachments"][0]["color"] == "#e8590c"
-    [button] = buttons_of(root)
+    [button, silence] = buttons_of(root)
+    assert (silence["action_id"], silence["value"]) == ("dos_silence", button["value"])
     assert button["value"] == notifier.key(fired) == notifier.key(over)
     await notifier.send(worse)
     assert root["text"] == "[UPDATE sev1] Latency in payment"

@@ -45,7 +45,12 @@ def signed(body: bytes, at: Millis, secret: str = SECRET) -> dict[str, str]:
     }
 
 
-def pressed(value: str, at: Millis, user: Mapping[str, str] | None = None) -> bytes:
+def pressed(
+    value: str,
+    at: Millis,
+    user: Mapping[str, str] | None = None,
+    action: str = "dos_acknowledge",
+) -> bytes:
     """As https://docs.slack.dev/reference/interaction-payloads/block_actions-payload shows it."""
     payload = {
         "type": "block_actions",
@@ -55,7 +60,7 @@ def pressed(value: str, at: Millis, user: Mapping[str, str] | None = None) -> by
         "container": {"type": "message", "message_ts": "1548261231.000200"},
         "actions": [
             {
-                "action_id": "dos_acknowledge",
+                "action_id": action,
                 "block_id": "=qXel",
                 "text": {"type": "plain_text", "text": "Acknowledge", "emoji": False},
                 "value": value,
@@ -220,7 +225,7 @@ async def test_a_press_acknowledges_shows_and_ends_the_escalation(
 
             await soon(told)
             [message] = slack.messages
-            [button] = buttons_of(message)
+            [button, _] = buttons_of(message)
             url = "/api/v1/webhooks/receivers/ops"
             body = pressed(button["value"], CLOCK.now())
             wrong = await client.post(url, content=body, headers=signed(body, now, "other"))
@@ -247,3 +252,43 @@ async def test_a_press_acknowledges_shows_and_ends_the_escalation(
             assert {row.notification.receiver for row in rows} == {"ops"}, "nobody further"
     assert len(slack.messages) == 1
     assert "s3cr3t" not in "".join(capsys.readouterr())
+
+
+async def test_a_press_silences_the_group_for_an_hour_and_says_so(tmp_path: Path) -> None:
+    async with serving(SlackFake(ManualClock(CLOCK.now()))) as slack:
+        settings = settings_of(slack, tmp_path / "routes.yml")
+        async with Sentinel(settings, CLOCK) as sentinel, http(sentinel) as client:
+            now = CLOCK.now()
+            alert = PostedAlert(
+                labels=(("alertname", "Slow"), ("service", "db")),
+                starts_at=now,
+                ends_at=Millis(now + HOUR),
+                updated_at=now,
+            )
+            assert await sentinel.submit("push", Delivery(alerts=(alert,)))
+
+            async def told() -> bool:
+                return bool(slack.messages)
+
+            await soon(told)
+            [_, button] = buttons_of(slack.messages[0])
+            at = CLOCK.now()
+            body = pressed(button["value"], at, action=button["action_id"])
+            url = "/api/v1/webhooks/receivers/ops"
+            answer = await client.post(url, content=body, headers=signed(body, at))
+            assert (answer.status_code, answer.json()) == (200, {"acknowledged": 1})
+
+            async def said() -> bool:
+                return len(slack.messages) == 2
+
+            await soon(said)
+            desk = sentinel.runner.pipeline.parts.desk
+            [silence] = list(desk.silences)
+            assert (silence.created_by, silence.comment) == ("ann", "in ops")
+            assert silence.ends_at == at + HOUR
+            assert [(one.name, one.value) for one in silence.matchers] == [("alertname", "Slow")]
+            assert slack.messages[1]["text"].startswith("Silenced by ann until ")
+            again = await client.post(url, content=body, headers=signed(body, at))
+            assert again.json() == {"acknowledged": 0}
+            [seen] = desk.seen((), CLOCK.now())
+            assert seen.silenced_by == (silence.id,)

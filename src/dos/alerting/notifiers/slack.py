@@ -182,6 +182,11 @@ class SlackNotifier(NotificationChannel):
         if self._threads is not None:
             await self._threads.show(notification)
 
+    async def note(self, notification: Notification, text: str) -> None:
+        """Say something in the thread of an app's message; raises as `send`."""
+        if self._threads is not None:
+            await self._threads.note(notification, text)
+
     def key(self, notification: Notification) -> str:
         """The value of its button."""
         return matter_of(notification)

@@ -73,7 +73,7 @@ async def take_alertmanager(message: WebhookMessage, backend: BackendDep) -> Web
 class Replied(BaseModel):
     """What followed from a webhook."""
 
-    acknowledged: int = Field(description="How many alerts are acknowledged by it.")
+    acknowledged: int = Field(description="How many alerts it acknowledges, or silences it makes.")
 
 
 _ANY = {
@@ -95,7 +95,7 @@ _ANY = {
     responses=problems(400, 403, 404, 413, 503),
 )
 async def take_reply(receiver: str, request: Request, backend: BackendDep) -> Replied:
-    """What is acknowledged there is acknowledged here: PagerDuty's webhooks and Slack's buttons.
+    """What is acknowledged or silenced there is so here: PagerDuty's webhooks, Slack's buttons.
 
     The signature of the channel counts, no token.
     """
