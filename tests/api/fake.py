@@ -28,6 +28,7 @@ from dos.api.simulation import Simulators
 from dos.app.simulators import PlayedSimulators
 from dos.app.standing import StandingAlerts
 from dos.ingest.base import Delivery, SourceHealth, SourceStatus
+from dos.ingest.endpoint import Endpoint
 from dos.kit.clock import HOUR, MINUTE, SECOND, ManualClock, Millis, from_rfc3339
 from dos.kit.retry import CircuitState
 from dos.kit.secret import Secret
@@ -353,6 +354,7 @@ class FakeBackend:
     clock: ManualClock = field(default_factory=lambda: ManualClock(at(3)))
     registry: SeriesRegistry = field(default_factory=SeriesRegistry)
     write_token: Secret | None = None
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
     readiness: Readiness = WELL
     simulators: Simulators | None = field(
         default_factory=lambda: PlayedSimulators(simulated("simulator"))

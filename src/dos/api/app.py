@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI
 from dos.api import errors
 from dos.api.backend import Backend, OpenBackend
 from dos.api.context import RequestContext
+from dos.api.ingest import IngestEndpoints
 from dos.api.limits import BodyLimit
 from dos.api.openapi import describe
 from dos.api.routes import (
@@ -109,6 +110,7 @@ def create_app(open_backend: OpenBackend) -> FastAPI:
     )
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
+    app.add_middleware(IngestEndpoints)
     app.add_middleware(RequestContext)
     errors.install(app)
     for part in (index, health, analyze, collect, probes):

@@ -11,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dos.api.access import BackendDep
 from dos.api.errors import ProblemError
+from dos.kit.secret import Secret
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -22,9 +23,14 @@ _bearer = HTTPBearer(
 def require_writer(
     request: Request,
     backend: BackendDep,
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+    _: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    """Let a request pass that may change state.
+    """Let a request pass that may change state; see `refuse_writer`."""
+    refuse_writer(request, backend.write_token)
+
+
+def refuse_writer(request: Request, token: Secret | None) -> None:
+    """Refuse a request that may not change state.
 
     With a token configured the request must carry it. Without one only connections that never
     leave this machine may write: an open port must not take in anonymous data.
@@ -32,7 +38,6 @@ def require_writer(
     Raises:
         ProblemError: 401 without the right token, 403 from beyond loopback without a token.
     """
-    token = backend.write_token
     if token is None:
         if not _is_local(request):
             detail = (
@@ -41,7 +46,8 @@ def require_writer(
             )
             raise ProblemError(403, "anonymous-write", detail)
         return
-    sent = given.credentials.encode() if given else b""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    sent = given.strip().encode() if scheme.lower() == "bearer" else b""
     if not hmac.compare_digest(sent, token.reveal().encode()):
         detail = "Send `Authorization: Bearer …` with the configured server.token."
         raise ProblemError(401, "token-needed", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -17,6 +17,7 @@ from dos.alerting.oncall import Shift
 from dos.alerting.routing import Routing
 from dos.api.simulation import Simulators
 from dos.ingest.base import Delivery, SourceStatus
+from dos.ingest.endpoint import Endpoint
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.model.alert import LabelPairs
@@ -220,6 +221,11 @@ class Backend(Protocol):
     @property
     def desk(self) -> AlertDesk:
         """Alerts that fire, silences and routes."""
+        ...
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """What sources that are pushed to want served, by path."""
         ...
 
     def offer(self, delivery: Delivery) -> bool:

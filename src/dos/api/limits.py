@@ -43,7 +43,7 @@ class BodyLimit:
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > MAX_BODY:
-                    raise _too_large()  # on its way through the route to the problem handler
+                    raise too_large()  # on its way through the route to the problem handler
             return message
 
         await self._app(scope, receive_bounded, send)
@@ -56,7 +56,7 @@ class BodyLimit:
             return ProblemError(415, "unsupported-encoding", detail)
         declared = headers.get("content-length", "0")
         if declared.isascii() and declared.isdigit() and int(declared) > MAX_BODY:
-            return _too_large()
+            return too_large()
         return None
 
 
@@ -67,7 +67,8 @@ def _nul(scope: Scope) -> ProblemError | None:
     return None
 
 
-def _too_large() -> ProblemError:
+def too_large() -> ProblemError:
+    """413: the body is over `MAX_BODY`."""
     detail = f"The body is over {MAX_BODY} bytes; send the samples in several requests."
     # The rest of the body is left unread, so this connection cannot carry another request.
     return ProblemError(413, "body-too-large", detail, headers={"Connection": "close"})

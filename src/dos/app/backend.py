@@ -13,6 +13,7 @@ from dos.app.sentinel import Sentinel
 from dos.app.simulators import PlayedSimulators, simulators_of
 from dos.app.standing import StandingAlerts
 from dos.ingest.base import Delivery, SourceStatus
+from dos.ingest.endpoint import Endpoint
 from dos.kit.clock import Clock, Millis
 from dos.kit.secret import Secret
 from dos.kit.version import __version__
@@ -80,6 +81,11 @@ class SentinelBackend:
     def simulators(self) -> PlayedSimulators | None:
         """The simulations among the sources."""
         return self._simulators
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """Of all sources."""
+        return self._sentinel.endpoints
 
     def sources(self) -> Sequence[SourceStatus]:
         """Every configured source."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -30,6 +31,7 @@ from dos.app.shown import show_acknowledged
 from dos.app.watch import Watchers
 from dos.detect import ahead
 from dos.ingest.base import Delivery, SourceStatus
+from dos.ingest.endpoint import Endpoint
 from dos.ingest.normalise import Normaliser
 from dos.ingest.supervise import SupervisedSource, Supervisor
 from dos.kit import log
@@ -55,9 +57,10 @@ LOGGED_WITHIN = 8.0
 class _Outlet:
     """A source's way into the mailbox."""
 
-    def __init__(self, name: str, mailbox: Mailbox[tuple[str, Delivery]]) -> None:
+    def __init__(self, name: str, sentinel: Sentinel) -> None:
         self._name = name
-        self._mailbox = mailbox
+        self._sentinel = sentinel
+        self._mailbox = sentinel.mailbox
 
     async def deliver(self, delivery: Delivery) -> None:
         """Wait for room."""
@@ -66,6 +69,10 @@ class _Outlet:
     def offer(self, delivery: Delivery) -> bool:
         """Refuse when there is none."""
         return self._mailbox.offer((self._name, delivery))
+
+    async def submit(self, delivery: Delivery) -> bool:
+        """Wait until it is logged."""
+        return await self._sentinel.submit(self._name, delivery)
 
 
 class Sentinel:
@@ -145,10 +152,15 @@ class Sentinel:
             one.name,
             one.kind,
             one.source,
-            _Outlet(one.name, self.mailbox),
+            _Outlet(one.name, self),
             clock=self.clock,
             rng=Random(f"{self._seed}/supervise/{one.name}"),  # noqa: S311  jitter, not a secret
         )
+
+    @cached_property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """What sources that are pushed to want served, by path."""
+        return wiring.endpoints_of(self.sources)
 
     def source_statuses(self) -> Sequence[SourceStatus]:
         """How each source is doing."""

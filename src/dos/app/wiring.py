@@ -36,6 +36,7 @@ from dos.impact.analyzer import ImpactAnalyzer
 from dos.impact.ledger import Ledger
 from dos.incidents.correlate import Correlator
 from dos.ingest.base import Source
+from dos.ingest.endpoint import Endpoint, Receiving
 from dos.kit.clock import SECOND, Clock
 from dos.kit.errors import ConfigError
 from dos.model.registry import SeriesRegistry
@@ -211,7 +212,26 @@ def build_sources(settings: Settings, clock: Clock, seed: int) -> Sequence[Named
             one.config, name=one.title, clock=clock, rng=rng
         )
         built.append(NamedSource(name=one.title, kind=one.type, source=source))
+    endpoints_of(built)  # refuses two that want the same path
     return built
+
+
+def endpoints_of(sources: Sequence[NamedSource]) -> Mapping[str, Endpoint]:
+    """What sources that are pushed to want served, by path.
+
+    Raises:
+        ConfigError: Two want the same path.
+    """
+    found: dict[str, Endpoint] = {}
+    owners: dict[str, str] = {}
+    for one in sources:
+        for endpoint in one.source.endpoints if isinstance(one.source, Receiving) else ():
+            other = owners.setdefault(endpoint.path, one.name)
+            if endpoint.path in found:
+                msg = f"sources: {other} and {one.name} both want to serve {endpoint.path}."
+                raise ConfigError(msg, remedy="Leave one of them away, or give it another path.")
+            found[endpoint.path] = endpoint
+    return found
 
 
 def words_of(settings: Settings) -> Mapping[str, Words]:

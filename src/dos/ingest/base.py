@@ -78,6 +78,14 @@ class Sink(Protocol):
         """Hand over if there is room, else False: for sources that are pushed to."""
         ...
 
+    async def submit(self, delivery: Delivery) -> bool:
+        """Hand over and wait until it is in the intake log, where no crash loses it.
+
+        Returns:
+            False if there is no room or it took too long: the sender has to send it again.
+        """
+        ...
+
 
 class Source(Protocol):
     """A source of telemetry; see the lifecycle contract above."""

@@ -185,6 +185,13 @@ class _Watcher:
             self._delivered(delivery)
         return taken
 
+    async def submit(self, delivery: Delivery) -> bool:
+        _check(delivery)
+        taken = delivery.is_empty or await self._sink.submit(delivery)
+        if taken:
+            self._delivered(delivery)
+        return taken
+
 
 def _check(delivery: Delivery) -> None:
     """Refuse here, in the source's own task, what would trip the intake that all share.

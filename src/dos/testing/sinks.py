@@ -40,6 +40,10 @@ class RecordingSink:
         self._keep(delivery)
         return True
 
+    async def submit(self, delivery: Delivery) -> bool:
+        """Keep it if there is room."""
+        return self.offer(delivery)
+
     async def until(self, met: Callable[[RecordingSink], bool]) -> None:
         """Wait until `met(self)`; asked again whenever something came or was drained."""
         while not met(self):

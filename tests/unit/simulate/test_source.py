@@ -110,6 +110,9 @@ def test_run_delivers_the_same_when_the_clock_gets_there() -> None:
         def offer(self, delivery: Delivery) -> bool:
             raise AssertionError
 
+        async def submit(self, delivery: Delivery) -> bool:
+            raise AssertionError
+
     async def settle() -> None:
         for _ in range(4):  # a step has a few suspension points
             await asyncio.sleep(0)

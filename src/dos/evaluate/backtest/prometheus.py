@@ -135,3 +135,7 @@ class _Spool:
     def offer(self, delivery: Delivery) -> bool:
         """Sources that are pushed to have no past."""
         raise AssertionError(delivery)
+
+    async def submit(self, delivery: Delivery) -> bool:
+        """As `offer`."""
+        raise AssertionError(delivery)

@@ -7,12 +7,12 @@ not run, `offer` says False and the caller answers 503: nothing is queued here.
 
 from __future__ import annotations
 
-import asyncio
 from random import Random
 
 from pydantic import BaseModel, ConfigDict
 
 from dos.ingest.base import Delivery, Sink
+from dos.ingest.endpoint import Inlet
 from dos.kit.clock import Clock
 from dos.kit.plugins import Plugin
 
@@ -29,20 +29,15 @@ class Push:
     def __init__(self, config: Config, *, name: str, clock: Clock, rng: Random) -> None:
         del config, clock, rng  # it decides nothing, so it needs neither time nor chance
         self._name = name
-        self._sink: Sink | None = None
+        self._inlet = Inlet()
 
     async def run(self, sink: Sink) -> None:
         """Lend `sink` to `offer` until cancelled."""
-        self._sink = sink
-        try:
-            sink.offer(Delivery())
-            await asyncio.Event().wait()
-        finally:
-            self._sink = None
+        await self._inlet.run(sink)
 
     def offer(self, delivery: Delivery) -> bool:
         """Hand `delivery` to the pipeline; False when there is no room or the source is down."""
-        return self._sink is not None and self._sink.offer(delivery)
+        return self._inlet.offer(delivery)
 
 
 PLUGIN = Plugin(Config, Push)
