@@ -11,9 +11,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -92,6 +94,7 @@ def require_binary(name: str) -> str:
 
 _DEBIAN_PACKAGE = {
     "amtool": "prometheus-alertmanager",
+    "postgres": "postgresql",
     "promtool": "prometheus",
     "redis-cli": "redis-tools",
 }
@@ -273,6 +276,44 @@ def redis_server(tmp_path: Path) -> Iterator[Server]:
     command += ["--appendonly", "yes", "--save", ""]
     with running(command, tmp_path / "redis.log", partial(listens, port)) as pid:
         yield Server(f"redis://127.0.0.1:{port}/0", pid, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A real PostgreSQL; `url` is that of its administrator, for SQLAlchemy and asyncpg."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    binary = str(found[-1]) if found else require_binary("postgres")
+    home = Path(tempfile.mkdtemp(prefix="dos-postgres-"))  # pytest's folders are root's alone
+    as_user: list[str] = []
+    if os.geteuid() == 0:  # it refuses to run as root
+        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        shutil.chown(home, "postgres", "postgres")
+    initdb = [*as_user, str(Path(binary).with_name("initdb")), "-A", "trust", "--no-sync"]
+    subprocess.run(
+        [*initdb, "-U", "dos", "-E", "UTF8", "-D", str(home / "data")],
+        check=True,
+        capture_output=True,
+    )
+    port = unused_port()
+    command = [*as_user, binary, "-D", str(home / "data"), "-p", str(port)]
+    command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+    command += ["-c", "fsync=off", "-c", "max_connections=50"]
+    with running(command, home / "log", partial(listens, port)) as pid:
+        yield Server(f"postgresql+asyncpg://dos@127.0.0.1:{port}/postgres", pid, home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+async def postgres_database(postgres_server: Server) -> str:
+    """The URL of a new, empty database on it."""
+    asyncpg = pytest.importorskip("asyncpg")
+    name = f"dos_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(postgres_server.url.replace("+asyncpg", ""))
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await admin.close()
+    return postgres_server.url.rpartition("/")[0] + f"/{name}"
 
 
 @pytest.fixture(scope="session")

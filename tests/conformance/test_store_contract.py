@@ -44,11 +44,14 @@ from tests.unit.storage.examples import (
 Factory = Callable[[], Store]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def store_factory(request: pytest.FixtureRequest, tmp_path: Path) -> Factory:
     """Builds stores; those of an adapter that persists share one database."""
     if request.param == "memory":
         return MemoryStore
+    if request.param == "postgres":
+        url = str(request.getfixturevalue("postgres_database"))
+        return lambda: SqlStore(url)
     return lambda: SqlStore(f"sqlite+aiosqlite:///{tmp_path}/dos.db")
 
 

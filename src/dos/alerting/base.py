@@ -23,6 +23,7 @@ from dos.alerting.oncall_config import ScheduleConfig
 from dos.alerting.rule_config import RuleConfig
 from dos.alerting.words import checked_template
 from dos.kit.duration import Duration
+from dos.kit.secret import Secret
 from dos.model.alert import Notification
 from dos.model.impact import Severity
 
@@ -68,6 +69,18 @@ class Receiver(BaseModel):
     minute."""
 
 
+class ReplicasConfig(BaseModel):
+    """Several DOS that watch the same and tell people once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    ledger: Secret
+    """SQLAlchemy URL of a database that all replicas reach, for example
+    `postgresql+asyncpg://dos@db.internal/dos_replicas`. Nothing else is kept there."""
+    name: Annotated[str, Field(max_length=64)] = ""
+    """Name of this replica, which no other has; empty: the host's."""
+
+
 class AlertingConfig(BaseModel):
     """When notifications are sent, and to whom."""
 
@@ -107,6 +120,9 @@ class AlertingConfig(BaseModel):
     """Who is told further when nobody acknowledges; the first policy that takes an alert counts."""
     schedules: tuple[ScheduleConfig, ...] = ()
     """Who is on call when; steps of `escalation` name them."""
+    replicas: ReplicasConfig | None = None
+    """The other DOS that watch the same, if there are any: who of them tells what, and what people
+    said to one of them, they share through a database."""
     receivers: tuple[Receiver, ...] = ()
     """Who is told."""
 

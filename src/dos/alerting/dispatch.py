@@ -20,6 +20,7 @@ from random import Random
 from typing import Any
 
 from dos.alerting.base import Notifier
+from dos.alerting.replicas import Replicas, Word
 from dos.alerting.words import Words
 from dos.kit import log
 from dos.kit.clock import SECOND, Clock, Millis
@@ -124,6 +125,8 @@ class Dispatcher:
         """Receivers that have a fallback."""
         self.words: Mapping[str, Words] = {}
         """By receiver: texts of its own."""
+        self.replicas: Replicas | None = None
+        """Others that decide the same; None: there are none."""
         self._reported: set[str] = set()
         self._running = False
         self._looked = asyncio.Event()
@@ -315,25 +318,49 @@ class Dispatcher:
     async def _deliver_one(self, lane: _Lane, row: Outgoing) -> None:
         notification = row.notification
         if notification.id not in self._taken:
+            word = await self.replicas.ask(notification) if self.replicas else None
+            if word is not None and await self._left_to_others(row, word):
+                self._just_handled.add(notification.id)
+                return
             try:
-                await self._send(lane, row)
+                await self._send(lane, word.notification if word else notification)
             except (TransientError, PermanentError) as error:
                 lane.breaker.failed()
                 lane.error = str(error)
+                if word and self.replicas:
+                    await self.replicas.failed(word)
                 await self._failed(row, error)
                 self._just_handled.add(notification.id)
                 return
             self._taken.add(notification.id)
+            if word and self.replicas:
+                await self.replicas.sent(word)
             lane.breaker.succeeded()
             lane.error, lane.took_at = None, self._clock.now()
         await self._store.sent(notification.id, self._clock.now())
         self._just_handled.add(notification.id)
         self._taken.discard(notification.id)
 
-    async def _send(self, lane: _Lane, row: Outgoing) -> None:
+    async def _left_to_others(self, row: Outgoing, word: Word) -> bool:
+        """Whether another replica told it, or is at it."""
+        now = self._clock.now()
+        if word.told_by is not None:
+            self._log.info("told_by_another", notification=row.notification.id, by=word.told_by)
+            note = f"The replica {word.told_by} told it."
+            await self._store.sent(row.notification.id, now, note)
+            return True
+        if word.wait is not None:
+            note = "Another replica is telling it."
+            due = Millis(now + round(word.wait * SECOND))
+            await self._store.retry(row.notification.id, due, note)
+            return True
+        return False
+
+    async def _send(self, lane: _Lane, notification: Notification) -> None:
         """Call the notifier, bounded in time; whatever it raises becomes one of our errors."""
-        words = self.words.get(row.notification.receiver)
-        notification = words.of(row.notification) if words else row.notification
+        words = self.words.get(notification.receiver)
+        if words:
+            notification = words.of(notification)
         try:
             done = await self._first(
                 lane.notifier.send(notification), self._clock.sleep(self._policy.send_timeout)
@@ -341,7 +368,7 @@ class Dispatcher:
         except (TransientError, PermanentError):
             raise
         except Exception as error:  # supervision: a plugin's mistake must not stop the others
-            self._log.exception("notifier_broken", receiver=row.notification.receiver)
+            self._log.exception("notifier_broken", receiver=notification.receiver)
             msg = f"The notifier failed unexpectedly: {type(error).__name__}: {error}."
             raise PermanentError(msg) from error
         if not done:

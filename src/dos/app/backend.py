@@ -99,6 +99,10 @@ class SentinelBackend:
             Component(name=f"receiver:{one.name}", ok=one.error is None, detail=one.error or "")
             for one in self._sentinel.dispatcher.status()
         ]
+        exchange = self._sentinel.exchange
+        if exchange is not None:
+            trouble = exchange.replicas.trouble
+            components.append(Component(name="replicas", ok=trouble is None, detail=trouble or ""))
         return Readiness(ok=failure is None, components=tuple(components))
 
     def services(self) -> Sequence[ServiceStatus]:

@@ -23,6 +23,7 @@ from typing import Self
 from dos.alerting.base import Notifier
 from dos.alerting.dispatch import Dispatcher
 from dos.app import wiring
+from dos.app.exchange import REPLICAS, Exchange
 from dos.app.models import ModelBook
 from dos.app.recording import Recorder, forget, manifest_of
 from dos.app.runner import Kept, Runner
@@ -158,6 +159,12 @@ class Sentinel:
         )
 
     @cached_property
+    def exchange(self) -> Exchange | None:
+        """With other DOS that watch the same, if there are any."""
+        replicas = wiring.open_replicas(self.settings, self.clock)
+        return Exchange(replicas, self.runner, self.submit, self.clock) if replicas else None
+
+    @cached_property
     def endpoints(self) -> Mapping[str, Endpoint]:
         """What sources that are pushed to want served, by path."""
         return wiring.endpoints_of(self.sources)
@@ -181,6 +188,10 @@ class Sentinel:
         self._stack.push_async_callback(self.store.close)
         await self.store.open()
         self.resumed_at = await self.runner.recover()
+        if self.exchange is not None:
+            self._stack.push_async_callback(self.exchange.replicas.close)
+            await self.exchange.begin()
+            self.dispatcher.replicas = self.exchange.replicas
         self.watchers.drift.load()
         self.watchers.refresh()
         if self._recorder is not None:
@@ -195,6 +206,8 @@ class Sentinel:
             self.dispatcher.fallbacks = set(self.runner.pipeline.parts.fallbacks.instead)
             self.dispatcher.undelivered = self._fall_back
             self._start("pipeline", self._pump())
+            if self.exchange is not None:
+                self._start("replicas", self.exchange.run())
             self._start("sources", self._supervisor.run())
             self._start("heartbeat", self._heartbeat())
             self._start("housekeeping", self._housekeeping())
@@ -262,6 +275,8 @@ class Sentinel:
         decisions = await self.runner.take(name, delivery, logged)
         if decisions.events:
             self.dispatcher.wake()
+        if self.exchange is not None and name != REPLICAS:
+            self.exchange.heard(delivery)
         if delivery.acknowledgements:
             parts = self.runner.pipeline.parts
             with self.runner.lock:

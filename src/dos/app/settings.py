@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from dos.alerting.base import ROOM as NOTIFIERS
-from dos.alerting.base import AlertingConfig, Receiver
+from dos.alerting.base import AlertingConfig, Receiver, ReplicasConfig
 from dos.app.diagnose import DiagnosisConfig
 from dos.app.section import (
     PluginSection,
@@ -82,9 +82,16 @@ class ReceiverSettings(PluginSection, Receiver):
         return self.name
 
 
+class ReplicasSettings(Section, ReplicasConfig):
+    """Several DOS that watch the same and tell people once."""
+
+
 class AlertingSettings(AlertingConfig):
     """When notifications are sent, and to whom."""
 
+    replicas: (  # pyright: ignore[reportIncompatibleVariableOverride]  frozen: never a plain one
+        ReplicasSettings | None
+    ) = Field(default=None, description=AlertingConfig.model_fields["replicas"].description)
     receivers: (  # pyright: ignore[reportIncompatibleVariableOverride]  frozen: never a plain one
         tuple[ReceiverSettings, ...]
     ) = Field(

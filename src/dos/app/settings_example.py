@@ -58,6 +58,7 @@ _RECEIVERS = """\
 _EXAMPLES: Mapping[str, object] = {
     "after": "5m",
     "alert": "HighCpu",
+    "ledger": "postgresql+asyncpg://dos@db.internal/dos_replicas",
     "api_key": "00000000-0000-0000-0000-000000000000",
     "at": "1m",
     "at_least": 0.05,

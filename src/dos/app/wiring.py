@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from dos.alerting.desk import Desk
 from dos.alerting.escalation import Escalation
 from dos.alerting.fallback import Fallbacks
 from dos.alerting.oncall import Schedule
+from dos.alerting.replicas import Replicas
 from dos.alerting.routing import Routing, default_routing, routing_of_file
 from dos.alerting.rules import RuleBook
 from dos.alerting.words import Words
@@ -272,6 +274,21 @@ def open_store(settings: Settings) -> Store:
     from dos.storage.sql.repositories import SqlStore
 
     return SqlStore(settings.storage_url)
+
+
+def open_replicas(settings: Settings, clock: Clock) -> Replicas | None:
+    """The other DOS that watch the same; None where there are none.
+
+    Raises:
+        ConfigError: The URL of what they share is not one of a database.
+    """
+    config = settings.alerting.replicas
+    if config is None:
+        return None
+    from dos.storage.sql.shared import SqlSharedLedger  # SQLAlchemy costs 0.3 s to import
+
+    name = config.name or socket.gethostname()
+    return Replicas(SqlSharedLedger(config.ledger.reveal(), name), clock)
 
 
 def open_log(directory: Path | None) -> StreamLog:

@@ -179,8 +179,8 @@ class Store(Protocol):
         """Notifications neither sent nor given up whose `not_before` has come, oldest first."""
         ...
 
-    async def sent(self, notification_id: str, at: Millis) -> None:
-        """The receiver took it."""
+    async def sent(self, notification_id: str, at: Millis, note: str = "") -> None:
+        """The receiver took it; `note`, if any, says how, in the place of the last error."""
         ...
 
     async def retry(self, notification_id: str, not_before: Millis, error: str) -> None:

@@ -252,14 +252,15 @@ class MemoryStore:
             for row in islice(due, limit)
         ]
 
-    async def sent(self, notification_id: str, at: Millis) -> None:
+    async def sent(self, notification_id: str, at: Millis, note: str = "") -> None:
         """The receiver took it; ignored once it was sent or given up.
 
         Raises:
             KeyError: There is no such notification.
         """
         if row := self._undelivered(notification_id):
-            row.ledger = replace(row.ledger, attempts=row.ledger.attempts + 1, sent_at=at)
+            kept = replace(row.ledger, attempts=row.ledger.attempts + 1, sent_at=at)
+            row.ledger = replace(kept, last_error=note) if note else kept
             del self._pending[notification_id]
 
     async def retry(self, notification_id: str, not_before: Millis, error: str) -> None:

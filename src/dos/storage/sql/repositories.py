@@ -290,13 +290,15 @@ class SqlStore:
             for one in found
         ]
 
-    async def sent(self, notification_id: str, at: Millis) -> None:
+    async def sent(self, notification_id: str, at: Millis, note: str = "") -> None:
         """The receiver took it; ignored once it was sent or given up.
 
         Raises:
             KeyError: There is no such notification.
         """
-        await self._tried(notification_id, {"sent_at": at})
+        await self._tried(
+            notification_id, {"sent_at": at, **({"last_error": note} if note else {})}
+        )
 
     async def retry(self, notification_id: str, not_before: Millis, error: str) -> None:
         """Delivery failed; ignored once it was sent or given up.

@@ -167,6 +167,34 @@ EDGES = _table(
 
 _PENDING = sa.text("sent_at IS NULL AND given_up_at IS NULL")
 
+TOLD = _table(
+    "told",
+    _id("receiver"),
+    _id("name"),
+    _id("replica"),
+    _text("alert"),
+    _text("matter"),
+    _text("state"),
+    _time("at"),
+    sa.Column("is_told", sa.Boolean, nullable=False),
+    _text("claim"),
+    _time("claimed_until"),
+    sa.Index(None, "at"),
+)
+"""What each of several replicas last told a receiver of; only in the database that they share."""
+
+SAID = sa.Table(
+    "said",
+    METADATA,
+    sa.Column("seq", Whole, primary_key=True, autoincrement=True),
+    _text("replica"),
+    _time("at"),
+    _body(),
+    sa.Index(None, "at"),
+    sqlite_autoincrement=True,  # a number is never used again, or readers would miss it
+)
+"""What people said to one replica and the others have to know; only in that database."""
+
 OUTBOX = _table(
     "outbox",
     _id(),
