@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dos.alerting.alertmanager import AlertmanagerConfig
+from dos.alerting.gotemplate import translated
+from dos.alerting.words import checked_template
 
 Keys = dict[str, Any]
 
@@ -45,12 +47,15 @@ class Imported:
     """What was not taken over, and what to do about it."""
 
 
-def imported(config: AlertmanagerConfig, secrets_dir: str) -> Imported:
+def imported(
+    config: AlertmanagerConfig, secrets_dir: str, templates: Mapping[str, str] | None = None
+) -> Imported:
     """Receivers of DOS for those of Alertmanager's file.
 
     Args:
         config: The file.
         secrets_dir: Where files with secrets are going to be, as the configuration names it.
+        templates: What its files of templates define, by name.
     """
     made = Imported()
     for receiver in config.receivers:
@@ -63,7 +68,7 @@ def imported(config: AlertmanagerConfig, secrets_dir: str) -> Imported:
             if len(receiver.channels) > 1:
                 name = f"{receiver.name}/{kind}{number}"
             where = f"receivers: {receiver.name}: {kind}_configs[{seen[kind] - 1}]"
-            channel = _Channel(dict(keys), config.global_, where, made.notes)
+            channel = _Channel(dict(keys), config.global_, where, made.notes, templates or {})
             if kind not in _KINDS:
                 known = "the type apprise reaches it" if kind in _BY_APPRISE else "DOS has no such"
                 made.notes.append(f"{where}: not taken over; {known}.")
@@ -71,7 +76,8 @@ def imported(config: AlertmanagerConfig, secrets_dir: str) -> Imported:
             found = _KINDS[kind](channel)
             if found is None:
                 continue
-            made.receivers.append(_without_secrets({**found, "name": name}, secrets_dir, made))
+            found |= {"name": name, **channel.words(*_WORDS.get(kind, ("", "")))}
+            made.receivers.append(_without_secrets(found, secrets_dir, made))
             channel.tell_the_rest()
     return made
 
@@ -93,8 +99,14 @@ class _Channel:
     """The keys of one channel, of which those that were read are ticked off."""
 
     def __init__(
-        self, keys: Keys, general: Mapping[str, Any], where: str, notes: list[str]
+        self,
+        keys: Keys,
+        general: Mapping[str, Any],
+        where: str,
+        notes: list[str],
+        templates: Mapping[str, str],
     ) -> None:
+        self._templates = templates
         self._left = keys
         self._general = general
         self._where = where
@@ -113,6 +125,35 @@ class _Channel:
         if file is not None:
             return {f"{own}_file": file}
         return {} if value is None else {own: value}
+
+    def words(self, subject: str, text: str) -> Keys:
+        """Texts of its own, in DOS's language; what cannot be said in it is noted and left."""
+        headers = self._left.get("headers")
+        if subject == "Subject" and isinstance(headers, dict):
+            others = {one: text for one, text in headers.items() if one.lower() != "subject"}
+            for one in headers.keys() - others.keys():
+                self._left[subject] = headers[one]
+            self._left["headers"] = others
+            if not others:
+                del self._left["headers"]
+        found: Keys = {}
+        for key, own, usual in (
+            (subject, "subject", "{{ own_subject }}"),
+            (text, "text", "{{ own_text }}"),
+        ):
+            source = self._left.get(key)
+            if not isinstance(source, str):
+                continue
+            try:
+                written = checked_template(translated(source, self._templates))
+            except ValueError as error:
+                self.note(f"{key}: not taken over, as {error}; DOS has its own words.")
+            else:
+                # What becomes nothing is not what DOS would say of itself.
+                if re.sub(r"\s+", " ", written).strip() != usual:
+                    found[own] = written or " "
+            del self._left[key]
+        return found
 
     def note(self, text: str) -> None:
         self._notes.append(f"{self._where}: {text}")
@@ -220,4 +261,13 @@ _KINDS: Mapping[str, Callable[[_Channel], Keys | None]] = {
     "msteams": _teams,
     "msteamsv2": _teams,
 }
+_WORDS = {
+    "email": ("Subject", "text"),
+    "slack": ("title", "text"),
+    "pagerduty": ("description", ""),
+    "opsgenie": ("message", "description"),
+    "msteams": ("title", "text"),
+    "msteamsv2": ("title", "text"),
+}
+"""By kind: the keys of the subject and of the text below it."""
 _BY_APPRISE = frozenset({"discord", "pushover", "rocketchat", "sns", "telegram", "webex"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +85,10 @@ def import_alertmanager(
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{file} cannot be read: {error}."
         raise ConfigError(msg) from None
-    made = imported(read_alertmanager(text, str(file)), str(secrets or "secrets"))
+    config = read_alertmanager(text, str(file))
+    made = imported(
+        config, str(secrets or "secrets"), _templates(file.resolve().parent, config.templates)
+    )
     if made.secrets and secrets is None:
         msg = f"{file} holds {len(made.secrets)} secrets."
         raise ConfigError(msg, remedy="Say with --secrets DIR where to write them, each in a file.")
@@ -95,6 +98,22 @@ def import_alertmanager(
     sys.stdout.write(yaml.safe_dump(written, sort_keys=False, allow_unicode=True))
     for note in made.notes:
         err().print(plain(note), style="yellow", markup=False)
+
+
+def _templates(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    """What the files of templates define that Alertmanager would read, by name."""
+    from dos.alerting.gotemplate import defined
+
+    found: dict[str, str] = {}
+    for pattern in patterns:
+        place = folder / pattern  # an absolute pattern stays what it is
+        for name in sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor)))):
+            try:
+                found |= defined(name.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
+                line = f"templates: {name} cannot be read: {error}."
+                err().print(plain(line), style="yellow", markup=False)
+    return found
 
 
 def _write_secrets(folder: Path, secrets: Mapping[str, str]) -> None:

@@ -26,6 +26,7 @@ global:
   smtp_auth_password: smtps3cret
   slack_api_url: https://hooks.slack.com/services/T00000000/B00000000/slacks3cret
   opsgenie_api_key_file: {folder}/opsgenie
+templates: ['{folder}/*.tmpl']
 route:
   receiver: team
   group_by: [alertname]
@@ -37,10 +38,11 @@ receivers:
   - name: nobody
   - name: team
     email_configs:
-      - {{to: 'ops@example.com, boss@example.com', headers: {{Subject: hello}}}}
+      - {{to: 'ops@example.com, boss@example.com', headers: {{Subject: hello, X-Own: yes}}}}
     slack_configs:
       - {{api_url: 'https://slack.com/api/chat.postMessage', channel: '#ops'}}
-      - {{channel: '#ops', send_resolved: true, title: '{{{{ .CommonLabels.alertname }}}}'}}
+      - {{channel: '#ops', send_resolved: true, title: '{{{{ template "own.title" . }}}}',
+         text: '{{{{ printf "%s" .Status }}}}'}}
   - name: pagers
     pagerduty_configs:
       - {{routing_key: 0123456789abcdef0123456789abcdef}}
@@ -58,6 +60,9 @@ SECRETS = ("smtps3cret", "slacks3cret", "0123456789abcdef", "hooks3cret", "teleg
 
 def alertmanager(tmp_path: Path, text: str = FILE) -> Path:
     (tmp_path / "opsgenie").write_text("eb243592-faa2-4ba2-a551q-1afdf565c889\n")
+    (tmp_path / "own.tmpl").write_text(
+        '{{ define "own.title" }}{{ .CommonLabels.alertname | toUpper }}{{ end }}'
+    )
     file = tmp_path / "alertmanager.yml"
     file.write_text(text.format(folder=tmp_path))
     return file
@@ -88,6 +93,10 @@ def test_what_is_printed_is_a_configuration_that_works(tmp_path: Path) -> None:
         ("pagers/pagerduty-1", "pagerduty"),
         ("db/webhook-1", "webhook"),
         ("db/webhook-2", "webhook"),
+    ]
+    assert [one.subject for one in settings.alerting.receivers[:2]] == [
+        "hello",
+        "{{ (commonLabels['alertname'] | toUpper) }}",
     ]
     mail = settings.alerting.receivers[0].config.model_dump()
     assert (mail["smarthost"], mail["port"], mail["tls"]) == ("mx.example.com", 587, "starttls")
@@ -136,7 +145,7 @@ def test_what_is_not_taken_over_is_said(tmp_path: Path) -> None:
         "team: email_configs[0]: headers: not taken over; DOS has its own words",
         "team: slack_configs[1]: channel: an incoming webhook belongs to one channel",
         "team: slack_configs[0]: not taken over: a bot token",
-        "team: slack_configs[1]: title: not taken over",
+        "team: slack_configs[1]: text: not taken over, as the function printf has no counterpart",
         "pagers: pagerduty_configs[1]: service_key is of version 1",
         "pagers: pagerduty_configs[1]: not taken over: routing_key is missing",
         "pagers: opsgenie_configs[0]: responders: not taken over",
