@@ -43,6 +43,11 @@ LABELS = (
     "{{ stripPort $labels.instance }} {{ stripDomain $labels.instance }} {{ `raw` }}",
     r'{{ "\"quoted\"\n" }} {{ ($labels.job) }}',
     "{{ 1700000000.5 | humanizeTimestamp }}",
+    "{{ if $labels.none }}a{{ else if eq $labels.job `none` }}b{{ else }}c{{ end }} d",
+    "x {{- with $labels.job }} on {{ . | toUpper }} {{- end }}{{ with $labels.none }}y{{ end }}.",
+    '{{ if and (match "^p" $labels.job) (not (eq $labels.job "x")) }}yes{{ end }}',
+    '{{ or $labels.none "nobody" }} {{ if ne $labels.job "" }}{{ with "in" }}{{ . }}{{ end }}{{ end }}',  # noqa: E501  as people write it
+    "{{ if gt 2.5 1.5 }}{{ le 1.5 1.5 }}{{ lt 2.5 1.5 }}{{ ge `b` `a` }}{{ end }}",
 )
 
 

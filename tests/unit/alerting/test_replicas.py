@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -291,7 +291,7 @@ async def test_cut_off_each_tells_what_it_decided(tmp_path: Path) -> None:
     clock.set(at(60))
     assert (await replicas.ask(told)).sayings == ()
     ledger.answers.set()
-    await heartbeats(1)()
+    await heartbeats(1)
     assert len((await replicas.ask(told)).sayings) == 1
     await replicas.close()
 
@@ -369,21 +369,19 @@ async def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield made
 
 
-def heartbeats(count: int) -> Callable[[], Awaitable[None]]:
-    async def wait() -> None:
-        await SystemClock().sleep(count * 1.1)
-
-    return wait
+async def heartbeats(count: int) -> None:
+    """Time for so many of them, in which more would be told if it were going to be."""
+    await SystemClock().sleep(count * 1.1)
 
 
 async def test_both_get_it_and_one_tells(pair: Pair) -> None:
     await pair.post("DiskFull")
     await until(lambda: len(pair.told) >= 1)
-    await heartbeats(3)()
+    await heartbeats(3)
     assert pair.told == [("DiskFull", "firing")]
     await pair.post("DiskFull", ended=True)
     await until(lambda: len(pair.told) >= 2)
-    await heartbeats(3)()
+    await heartbeats(3)
     assert pair.told[0] != pair.told[1]
     assert sorted(pair.told) == [("DiskFull", "firing"), ("DiskFull", "resolved")]
     for one in pair.both:

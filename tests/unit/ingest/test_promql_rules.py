@@ -149,7 +149,7 @@ async def test_while_the_server_is_away_nothing_ends(tmp_path: Path) -> None:
         ("alert: ManyErrors", "alertt: ManyErrors", r"rules.yml:9:9: .*alertt"),
         ("alert: ManyErrors\n", "alert: A\n        record: b\n", "either alert or record"),
         ("$labels.zone | toUpper", "$labels.zone | query", r"rules.yml:13.*'query' is not known"),
-        ("$value | humanizePercentage", "if $value", "'if' is not known"),
+        ("$value | humanizePercentage", "range $value", "'range' is not known"),
         ("$value | humanizePercentage", "$value", None),
         ("$value | humanizePercentage }}", "$value", "not closed"),
         ("severity: page", "a-b: page", "not the name of a label"),
@@ -193,15 +193,30 @@ def test_files_are_found_by_patterns(tmp_path: Path) -> None:
         '{{ template "x" }}',
         "{{ $value.__class__ }}",
         "x" * 10_001,
+        "{{ if $value }}x",
+        "{{ end }}",
+        "{{ else }}",
+        "{{ if $value }}{{ end x }}",
+        "{{ if $value }}{{ else }}{{ else }}{{ end }}",
+        "{{ if $value }}{{ else }}{{ else if $value }}{{ end }}",
+        "{{ if $value }}{{ else what }}{{ end }}",
+        "{{ with $value }}{{ else if $value }}{{ end }}",
+        "{{ if }}{{ end }}",
+        "{{ or }}",
+        "{{ if $value }}" * 9 + "{{ end }}" * 9,
     ],
 )
 def test_texts_that_are_not_known_here_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"not known|not closed|takes|characters"):
+    with pytest.raises(
+        ValueError, match=r"not known|not closed|takes|characters|no \{\{ end|each other"
+    ):
         Text.of(text)
 
 
 def test_a_text_that_fails_does_not_keep_the_alert() -> None:
     said = Text.of('{{ humanize $labels.job }} {{ reReplaceAll "(" "" "x" }}').fill({}, 1.0)
     assert said.startswith("<error expanding template: ")
+    mixed = Text.of("{{ if gt $labels.job 1.5 }}x{{ end }}").fill({"job": "web"}, 1.0)
+    assert mixed.startswith("<error expanding template: ")
     many: dict[str, Any] = {"a": "x" * 9_000}
     assert len(Text.of("{{ $labels.a }}" * 10).fill(many, 1.0)) == 10_000

@@ -1,36 +1,76 @@
 """Texts of alerting rules: the part of Prometheus's templates that labels and annotations use.
 
-`{{ $labels.instance }}`, `{{ $value | humanize }}`, `{{ printf "%.1f" $value }}`, parentheses, trim
-markers and the functions of
+`{{ $labels.instance }}`, `{{ $value | humanize }}`, `{{ printf "%.1f" $value }}`, `if`, `with` and
+`else`, parentheses, trim markers and the functions of
 https://prometheus.io/docs/prometheus/latest/configuration/template_reference/ that need no further
-query. There are no variables, conditions and loops: such a text is refused when it is read.
+query. There are no variables, loops and queries: such a text is refused when it is read.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import re2
 
-Value: TypeAlias = str | float
-Term: TypeAlias = Callable[[Mapping[str, str], float], Value]
+Value: TypeAlias = str | float | bool
+Term: TypeAlias = Callable[[Mapping[str, Value], float], Value]
 
+_DEEPEST = 8
+"""Conditions within each other."""
 _MOST = 10_000
 """Characters of a text, before and after."""
 _ACTION = re.compile(r"(\s*)\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\\n]|\\.)*"|`[^`]*`)|(?P<number>[-+]?\d+(?:\.\d+)?)"""
-    r"""|(?P<name>[$.]?[A-Za-z_][\w.]*)|(?P<sign>[()|]))""",
+    r"""|(?P<name>[$.]?[A-Za-z_][\w.]*|\.)|(?P<sign>[()|]))""",
     re.DOTALL,
 )
 _VERB = re.compile(r"%(?P<how>[-+ 0]*\d{0,3}(?:\.\d{1,3})?)(?P<verb>[a-zA-Z%])")
 _SMALL = ("m", "u", "n", "p", "f", "a", "z", "y")
 _LARGE = ("k", "M", "G", "T", "P", "E", "Z", "Y")
+
+
+_DOT = "."
+"""Where the value of `with` stands among the labels, of which none has this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """`if` or `with`: the parts below the first test that holds."""
+
+    word: str
+    tests: list[Term] = field(default_factory=list)
+    parts: list[list[_Part]] = field(default_factory=list)
+    """As many as tests, and perhaps one more: those of `else`."""
+
+    def chosen(self, labels: Mapping[str, Value], value: float) -> Iterator[str]:
+        """What it says."""
+        for place, parts in enumerate(self.parts):
+            found = self.tests[place](labels, value) if place < len(self.tests) else True
+            if _holds(found):
+                if self.word == "with" and place < len(self.tests):
+                    labels = {**labels, _DOT: found}
+                yield from _said(parts, labels, value)
+                return
+
+
+_Part: TypeAlias = "str | Term | _Branch"
+
+
+def _said(parts: Sequence[_Part], labels: Mapping[str, Value], value: float) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, _Branch):
+            yield from part.chosen(labels, value)
+        else:
+            yield _shown(part(labels, value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +85,7 @@ class Text:
     """
 
     source: str
-    _parts: tuple[str | Term, ...]
+    _parts: tuple[_Part, ...]
 
     @classmethod
     def of(cls, source: str) -> Text:
@@ -53,17 +93,20 @@ class Text:
         if len(source) > _MOST:
             msg = f"the text has {len(source)} characters; {_MOST} are the most"
             raise ValueError(msg)
-        parts: list[str | Term] = []
+        parts: list[_Part] = []
+        begun: list[tuple[_Branch, list[_Part]]] = []
         at, trims = 0, False
         for found in _ACTION.finditer(source):
             plain = source[at : found.start()] + (found[1] or "")
             parts.append(_trimmed(plain, start=trims, end=bool(found[2])))
-            if not found[3].strip().startswith("/*"):
-                parts.append(_Parser(found[3]).whole())
+            parts = _added(found[3].strip(), parts, begun)
             at, trims = found.end(), bool(found[4])
         rest = source[at:]
         if "{{" in rest:
             msg = "a {{ is not closed by }}"
+            raise ValueError(msg)
+        if begun:
+            msg = f"{{{{ {begun[-1][0].word} }}}} has no {{{{ end }}}}"
             raise ValueError(msg)
         parts.append(_trimmed(rest, start=trims, end=False))
         return cls(source, tuple(parts))
@@ -71,14 +114,44 @@ class Text:
     def fill(self, labels: Mapping[str, str], value: float) -> str:
         """The text for a series with `labels`, of which the rule's expression has `value`."""
         try:
-            said = "".join(
-                part if isinstance(part, str) else _shown(part(labels, value))
-                for part in self._parts
-            )
+            said = "".join(_said(self._parts, labels, value))
         except (ArithmeticError, ValueError, TypeError, re2.error) as error:
             # As Prometheus does: the alert matters more than its text.
             return f"<error expanding template: {error}>"
         return said[:_MOST]
+
+
+def _added(
+    action: str, parts: list[_Part], begun: list[tuple[_Branch, list[_Part]]]
+) -> list[_Part]:
+    """Add what stands between braces to `parts`; the parts that the next text belongs to."""
+    word, _, rest = action.partition(" ")
+    if action.startswith("/*"):
+        return parts
+    if word in {"if", "with"}:
+        branch = _Branch(word, [_Parser(rest).whole()], [[]])
+        if len(begun) >= _DEEPEST:
+            msg = f"{{{{ {action} }}}}: at most {_DEEPEST} within each other"
+            raise ValueError(msg)
+        begun.append((branch, parts))
+        parts.append(branch)
+        return branch.parts[-1]
+    if word not in {"else", "end"}:
+        parts.append(_Parser(action).whole())
+        return parts
+    branch, outside = begun[-1] if begun else (_Branch(""), parts)
+    test = rest.removeprefix(f"{branch.word} ") if rest else ""
+    over = len(branch.parts) > len(branch.tests)
+    if not begun or (word == "end" and rest) or (word == "else" and (over or test == rest != "")):
+        msg = f"{{{{ {action} }}}} is not known here"
+        raise ValueError(msg)
+    if word == "end":
+        begun.pop()
+        return outside
+    if test:
+        branch.tests.append(_Parser(test).whole())
+    branch.parts.append([])
+    return branch.parts[-1]
 
 
 def _trimmed(text: str, *, start: bool, end: bool) -> str:
@@ -134,6 +207,8 @@ class _Parser:
             while self._tokens and self._tokens[0] not in {("sign", "|"), ("sign", ")")}:
                 arguments.append(self._term())
             given = [*arguments, *last]
+            if count is None and not given:
+                raise self._refusal(word)
             if count is not None and len(given) != count:
                 msg = f"{{{{ {self._said} }}}}: {word} takes {count} arguments, not {len(given)}"
                 raise ValueError(msg)
@@ -155,6 +230,8 @@ class _Parser:
             if not self._tokens or self._tokens.pop(0) != ("sign", ")"):
                 raise self._refusal("(")
             return term
+        if word == ".":
+            return lambda labels, _value: labels.get(_DOT, "")
         if word in {"$value", ".Value"}:
             return lambda _labels, value: value
         for prefix in ("$labels.", ".Labels."):
@@ -177,6 +254,8 @@ def _shown(value: Value) -> str:
     """As Go prints it: `0.85`, `1e+06`, `+Inf`."""
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return str(value).lower()
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -288,12 +367,52 @@ def _replaced(pattern: Value, by: Value, text: Value) -> str:
     return str(re2.compile(str(pattern), options).sub(places, str(text)))
 
 
+def _holds(value: Value) -> bool:
+    return value is True or (value is not False and value not in {"", 0.0})
+
+
+def _any(*values: Value) -> Value:
+    """Go's `or`: the first that holds, or the last."""
+    return next((one for one in values if _holds(one)), values[-1])
+
+
+def _all(*values: Value) -> Value:
+    """Go's `and`: the first that does not hold, or the last."""
+    return next((one for one in values if not _holds(one)), values[-1])
+
+
+def _compared(how: Callable[[Any, Any], bool]) -> Callable[[Value, Value], Value]:
+    def function(one: Value, other: Value) -> Value:
+        if type(one) is not type(other):
+            msg = "incompatible types for comparison"
+            raise TypeError(msg)
+        return how(one, other)
+
+    return function
+
+
+def _matches(pattern: Value, text: Value) -> Value:
+    options = re2.Options()
+    options.log_errors = False
+    return bool(re2.compile(str(pattern), options).search(str(text)))
+
+
 _FUNCTIONS: Mapping[str, tuple[int | None, Callable[..., Value]]] = {
+    "and": (None, _all),
+    "eq": (2, _compared(operator.eq)),
+    "ge": (2, _compared(operator.ge)),
+    "gt": (2, _compared(operator.gt)),
     "humanize": (1, _humanize),
     "humanize1024": (1, _humanize1024),
     "humanizeDuration": (1, _humanize_duration),
     "humanizePercentage": (1, lambda value: f"{_general(_number(value) * 100)}%"),
     "humanizeTimestamp": (1, _humanize_timestamp),
+    "le": (2, _compared(operator.le)),
+    "lt": (2, _compared(operator.lt)),
+    "match": (2, _matches),
+    "ne": (2, _compared(operator.ne)),
+    "not": (1, lambda value: not _holds(value)),
+    "or": (None, _any),
     "printf": (None, _printf),
     "reReplaceAll": (3, _replaced),
     "stripDomain": (1, lambda text: re.sub(r"^([^.:\[]+)\.[^:]*", r"\1", str(text))),
